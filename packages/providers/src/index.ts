@@ -1,0 +1,3 @@
+export * from './content.ts'
+export * from './http.ts'
+export * from './provider.ts'
