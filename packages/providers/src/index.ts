@@ -1,3 +1,6 @@
 export * from './content.ts'
 export * from './http.ts'
+export * from './json-provider.ts'
+export * from './outcomes.ts'
 export * from './provider.ts'
+export * from './registry.ts'

@@ -88,12 +88,13 @@ export interface Issue {
   message: string
 }
 
-/** Where a receipt for a message of this account should go, for providers that take it with the message. */
+/** What one attempt is given beside its message. */
 export interface SendContext<Account> {
+  /** `receiptUrl`: where receipts should go, for providers that take that with the message. */
   account: Account & { baseUrl: string; timeoutMs: number; receiptUrl?: string | undefined }
   http: Http
   /** Aborts the call, for example when the worker lost its job. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** Requests per second per account, and how many messages one recipient may get in a minute. */
@@ -118,7 +119,7 @@ export interface Provider<Account = unknown> {
   /** The account's own fields: credentials and sender. */
   accountSchema: z.ZodType<Account>
   /** Names of fields in it that are secret: they never appear in a log or an answer. */
-  secrets: (keyof Account & string)[]
+  secrets: readonly string[]
   defaults: ProviderDefaults
   /** What of this content the provider cannot carry; empty when it can. Shape and WhatsApp's limits are checked before. */
   refuse(content: Content): Issue[]
@@ -126,7 +127,9 @@ export interface Provider<Account = unknown> {
   send(message: OutboundMessage, context: SendContext<Account>): Promise<SendOutcome>
 }
 
-/** Ties the account schema to the adapter's own types without naming them twice. */
-export function defineProvider<Account>(provider: Provider<Account>): Provider<Account> {
+/** Ties the account schema to the adapter's own types without naming them twice, and `secrets` to its fields. */
+export function defineProvider<Account>(
+  provider: Provider<Account> & { secrets: readonly (keyof Account & string)[] },
+): Provider<Account> {
   return provider
 }

@@ -1,0 +1,114 @@
+/**
+ * WhatsApp's own error codes, for providers that pass them on ("Error codes", WhatsApp Cloud API).
+ * A provider's own table comes first; this one is asked where that knows nothing.
+ */
+import { z } from 'zod'
+import { looseText } from './json.ts'
+import { isSuccess, type OutcomeRow, outcomeOf } from './outcomes.ts'
+import type { SendOutcome } from './provider.ts'
+
+/** One message in six seconds to one recipient. */
+const pairIntervalMs = 6_000
+
+const credentials = { outcome: 'rejected', kind: 'credentials' } as const
+const content = { outcome: 'rejected', kind: 'content' } as const
+const recipient = { outcome: 'rejected', kind: 'recipient' } as const
+const policy = { outcome: 'rejected', kind: 'policy' } as const
+
+export const whatsappCodes = {
+  4: { outcome: 'throttled' }, // calls of the app
+  80007: { outcome: 'throttled' }, // calls of the business account
+  130429: { outcome: 'throttled' }, // messages a second of the sender
+  // Too many to this recipient only: the lane goes on, so this is no throttling.
+  131056: { outcome: 'unavailable', retryAfterMs: pairIntervalMs },
+
+  1: { outcome: 'uncertain' }, // "possible server error": nobody says what became of it
+  2: { outcome: 'unavailable' }, // down or overloaded
+  131000: { outcome: 'unavailable' }, // "failed to send due to an unknown error": it says failed
+  131016: { outcome: 'unavailable' }, // a service is away
+  131057: { outcome: 'unavailable' }, // the account is in maintenance
+  133004: { outcome: 'unavailable' }, // the server is away
+
+  0: credentials, // cannot authenticate
+  3: credentials, // the app may not call this
+  10: credentials, // permission was taken away
+  190: credentials, // the token has ended
+  131005: credentials, // access denied
+  368: policy, // blocked for a violation
+  131031: policy, // the account is locked
+  131042: { outcome: 'rejected', kind: 'balance' }, // payment is missing or failed
+  131048: policy, // too many of its messages were called spam
+  131064: policy, // templates paused for quality
+
+  33: { outcome: 'rejected', kind: 'request' }, // the sender's number was deleted or is no such thing
+  100: content, // a parameter is not supported or misspelt
+  131008: content, // a parameter is missing
+  131009: content, // a parameter is wrong; for reactions: the message is too old, unknown or itself a reaction
+  131051: content, // the message type is not supported
+  131053: content, // the media could not be fetched
+  130472: recipient, // part of an experiment of WhatsApp
+  131021: recipient, // the sender itself
+  131026: recipient, // not on WhatsApp, or an old version of it
+  131030: recipient, // not among a test number's allowed recipients
+  131047: recipient, // more than 24 hours since the recipient last wrote
+  131049: recipient, // WhatsApp keeps this recipient from too much marketing
+  131050: recipient, // opted out of marketing
+  132068: content, // a flow is blocked
+} satisfies Record<number, OutcomeRow>
+
+/** Codes that are documented as ranges. */
+const ranges: { from: number; to: number; row: OutcomeRow }[] = [
+  { from: 200, to: 299, row: credentials }, // a permission was not granted or was removed
+  { from: 132000, to: 132016, row: content }, // the template does not exist, fit or pass
+]
+
+const error = z
+  .object({ code: looseText, message: looseText, error_data: z.object({ details: looseText }).nullish() })
+  .nullish()
+  .catch(undefined)
+
+/** Cloud API: `{ error: { code, message } }`; statuses: `{ errors: [{ code, message }] }`. */
+const withError = z.object({
+  code: looseText,
+  message: looseText,
+  error,
+  errors: z.array(error).nullish().catch(undefined),
+})
+
+/**
+ * Finds a WhatsApp code in an answer.
+ * @returns undefined where there is none, or one that WhatsApp does not document.
+ */
+export function whatsappOutcome(
+  body: unknown,
+  status: number,
+  retryAfterMs?: number,
+): SendOutcome | undefined {
+  const parsed = withError.safeParse(body)
+  if (!parsed.success) return undefined
+  const { code: topCode, message: topMessage } = parsed.data
+  // Directly in the answer, or beside a success, a short code may as well be an HTTP status, the provider's own,
+  // or a zero for "no error": there only codes of six digits count.
+  const nested = isSuccess(status) ? /^1\d{5}$/ : /^\d{1,6}$/
+  const candidates = [
+    { found: parsed.data.error, counts: nested },
+    { found: parsed.data.errors?.[0], counts: nested },
+    { found: { code: topCode, message: topMessage }, counts: /^1\d{5}$/ },
+  ]
+  for (const { found, counts } of candidates) {
+    const row = found?.code && counts.test(found.code) ? rowFor(found.code) : undefined
+    if (row && found?.code) {
+      const message = found.message ?? topMessage
+      return outcomeOf(row, { code: found.code, message, status, retryAfterMs })
+    }
+  }
+  return undefined
+}
+
+/** @param code digits, as the answer holds them. */
+export function rowFor(code: string): OutcomeRow | undefined {
+  if (!/^\d{1,6}$/.test(code)) return undefined
+  const table: Record<string, OutcomeRow> = whatsappCodes
+  const number = Number(code)
+  return table[number] ?? ranges.find(({ from, to }) => number >= from && number <= to)?.row
+}
