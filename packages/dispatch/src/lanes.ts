@@ -1,0 +1,75 @@
+/** A lane is the account's BullMQ queue. A job only names its message: the ledger decides what happens. */
+import { type Job, type JobsOptions, Queue } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { type Ledger, lanePrefix, type MessageId } from './ledger/index.ts'
+
+/** What a person sees of a message on the dashboard. */
+export interface LaneJob {
+  message: string
+  generation: number
+  /** Masked. */
+  to: string
+  reference?: string | undefined
+}
+
+export const PRIORITIES = ['transactional', 'bulk'] as const
+export type Priority = (typeof PRIORITIES)[number]
+
+/** BullMQ serves jobs without a priority before all that have one. */
+const jobPriority: Record<Priority, JobsOptions> = { transactional: {}, bulk: { priority: 10 } }
+
+/** A message for a lane. */
+export interface LaneEntry {
+  id: MessageId
+  generation: number
+  to: string
+  /** The kind of content: the job's name. */
+  type: string
+  reference?: string | undefined
+  priority: Priority
+  /** Milliseconds from now. */
+  delayMs: number
+}
+
+export type Lane = Queue<LaneJob, unknown, string>
+export type LaneQueueJob = Job<LaneJob, unknown, string>
+
+/** The ledger has the history, so a lane keeps few of its finished jobs. */
+const retention = { removeOnComplete: { count: 100 }, removeOnFail: { count: 500 } }
+
+export function createLane(account: string, ledger: Ledger, connection: Redis): Lane {
+  return new Queue(account, {
+    connection,
+    prefix: lanePrefix(ledger.numberOf(account)),
+    defaultJobOptions: { attempts: 1, stackTraceLimit: 0, ...retention },
+    skipVersionCheck: true,
+  })
+}
+
+export const jobIdOf = (id: MessageId, generation: number): string => `${id.text}-${generation}`
+
+/**
+ * Adds jobs in one go. Adding one that is there changes nothing.
+ * @throws when not every job was taken; repeating is harmless
+ */
+export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void> {
+  if (entries.length === 0) return
+  const jobs = await lane.addBulk(
+    entries.map(({ id, generation, to, type, reference, priority, delayMs }) => ({
+      name: type,
+      data: { message: id.text, generation, to: maskPhone(to), ...(reference !== undefined && { reference }) },
+      opts: {
+        jobId: jobIdOf(id, generation),
+        ...jobPriority[priority],
+        ...(delayMs > 0 && { delay: Math.ceil(delayMs) }),
+      },
+    })),
+  )
+  const missing = entries.filter(({ id, generation }, index) => jobs[index]?.id !== jobIdOf(id, generation))
+  if (missing.length) throw new Error(`${missing.length} of ${entries.length} jobs were not added`)
+}
+
+/** Country and operator stay readable, the subscriber does not: `9198••••3210`. */
+export function maskPhone(digits: string): string {
+  return digits.length < 9 ? '•'.repeat(digits.length) : `${digits.slice(0, 4)}${'•'.repeat(digits.length - 8)}${digits.slice(-4)}`
+}

@@ -1,0 +1,42 @@
+/**
+ * Message ids are addresses: `msg_` and 22 hexadecimal digits that name the account, the place in its
+ * ledger and a random number. So a look-up by id needs no index, and an id from before a lost ledger
+ * never points at somebody else's message.
+ */
+import { randomInt } from 'node:crypto'
+
+/** Slots in one bucket of the ledger. */
+export const SLOTS = 16
+
+export interface MessageId {
+  /** As callers see it. */
+  text: string
+  /** The account's number in this Redis, 1–65,535. */
+  account: number
+  /** The message's place in the account's ledger, from 0, below 2^40. */
+  sequence: number
+  /** 32 random bits, kept in the record and compared at each access. */
+  salt: number
+}
+
+const pattern = /^msg_([0-9a-f]{4})([0-9a-f]{10})([0-9a-f]{8})$/
+const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0')
+
+export function createMessageId(account: number, sequence: number, salt = randomInt(2 ** 32)): MessageId {
+  return { text: `msg_${hex(account, 4)}${hex(sequence, 10)}${hex(salt, 8)}`, account, sequence, salt }
+}
+
+/** @returns undefined for a text that is no message id. */
+export function parseMessageId(text: string): MessageId | undefined {
+  const [, account, sequence, salt] = pattern.exec(text) ?? []
+  if (!account || !sequence || !salt) return undefined
+  return { text, account: parseInt(account, 16), sequence: parseInt(sequence, 16), salt: parseInt(salt, 16) }
+}
+
+/** The bucket that holds the message, and its slot there as one hexadecimal digit. */
+export function placeOf(id: MessageId): { bucket: string; slot: string } {
+  return {
+    bucket: Math.floor(id.sequence / SLOTS).toString(16),
+    slot: (id.sequence % SLOTS).toString(16),
+  }
+}

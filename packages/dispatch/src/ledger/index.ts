@@ -1,0 +1,4 @@
+export * from './ids.ts'
+export { idempotencyKey, lanePrefix, sweepKey } from './keys.ts'
+export * from './ledger.ts'
+export { type MessageError, type MessageRecord, type MessageState, STATES, WAITING } from './record.ts'

@@ -1,0 +1,404 @@
+/**
+ * The ledger: the durable record of every message and attempt, and the only authority on whether
+ * something may be sent. Each step is one atomic script (scripts/*.lua); the key layout is in keys.ts,
+ * the layout of a record in record.ts.
+ */
+import { readFileSync } from 'node:fs'
+import type { Redis } from 'ioredis'
+import { pack } from 'msgpackr'
+import { createMessageId, type MessageId, parseMessageId, placeOf, SLOTS } from './ids.ts'
+import { type AccountKeys, accountKeys, accountsKey } from './keys.ts'
+import {
+  decodeRecord,
+  type MessageError,
+  type MessageRecord,
+  type MessageState,
+  type OutcomeName,
+  outcomeNumber,
+  stateName,
+  stateNumber,
+} from './record.ts'
+
+/** What is written when a message is accepted. */
+export interface NewMessage {
+  id: MessageId
+  /** E.164 digits without `+`. */
+  to: string
+  /** The message object as JSON text. */
+  content: string
+  idempotent: boolean
+  reference?: string | undefined
+  /** Milliseconds since 1970. */
+  sendAt?: number | undefined
+  expiresAt?: number | undefined
+}
+
+/** A claim: the right to make one attempt. */
+export interface Claim {
+  kind: 'claimed'
+  attempt: number
+  /** Attempts that counted so far; throttled ones do not. */
+  tries: number
+  expiresAt: number
+  to: string
+  content: string
+  createdAt: number
+}
+
+/** Somebody else's claim, alive or not. */
+export interface Held {
+  kind: 'held'
+  /** When it is given up for lost; milliseconds since 1970. */
+  until: number
+  attempt: number
+  tries: number
+  expiresAt: number
+  idempotent: boolean
+}
+
+export type ClaimResult =
+  | Claim
+  | Held
+  | { kind: 'early'; due: number }
+  | { kind: 'expired' }
+  | { kind: 'stale'; state: MessageState | undefined }
+
+/** What became of an attempt and what follows from it. */
+export interface Settlement {
+  attempt: number
+  outcome: OutcomeName
+  code: string
+  durationMs: number
+  state: MessageState
+  /** When a retrying message is due, or when an uncertain one is decided; milliseconds since 1970. */
+  at?: number | undefined
+  /** Whether the attempt counts against the retries. */
+  counts: boolean
+  /** A 2xx came that could not be read. */
+  answered?: boolean | undefined
+  requestId?: string | undefined
+  error?: MessageError | undefined
+}
+
+export interface LedgerOptions {
+  redis: Redis
+  retentionDays: number
+  /** Milliseconds since 1970; absent: Redis' own clock, the one clock that all processes share. */
+  clock?: () => number
+}
+
+const scriptNames = ['accept', 'claim', 'settle', 'requeue', 'end-waiting', 'resolve'] as const
+type ScriptName = (typeof scriptNames)[number]
+type Reply = (string | number)[]
+
+const source = (name: string) => readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8')
+
+export class Ledger {
+  readonly #redis: Redis
+  readonly #retentionSeconds: number
+  readonly #clock: (() => number) | undefined
+  readonly #numbers = new Map<string, number>()
+  readonly #names = new Map<number, string>()
+  readonly #free = new Map<string, { next: number; end: number }>()
+  readonly #allocating = new Map<string, Promise<void>>()
+
+  constructor(options: LedgerOptions) {
+    this.#redis = options.redis
+    this.#retentionSeconds = Math.round(options.retentionDays * 86_400)
+    this.#clock = options.clock
+    const record = source('record')
+    for (const name of scriptNames) this.#redis.defineCommand(name, { lua: `${record}\n${source(name)}` })
+    this.#redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
+  }
+
+  /** Learns the accounts' numbers, which are part of each message id. To be called once, before the rest. */
+  async open(accountIds: string[]): Promise<void> {
+    if (accountIds.length === 0) return
+    const command = this.#redis as unknown as { register(key: string, ...ids: string[]): Promise<number[]> }
+    const numbers = await command.register(accountsKey, ...accountIds)
+    accountIds.forEach((id, index) => {
+      this.#numbers.set(id, numbers[index]!)
+      this.#names.set(numbers[index]!, id)
+    })
+  }
+
+  /** @throws when the account was not opened */
+  numberOf(account: string): number {
+    const number = this.#numbers.get(account)
+    if (number === undefined) throw new Error(`account ${account} is not open in this ledger`)
+    return number
+  }
+
+  /** @returns the account a message id belongs to, undefined when it is none of the open ones */
+  accountOf(id: MessageId): string | undefined {
+    return this.#names.get(id.account)
+  }
+
+  keysOf(account: string): AccountKeys {
+    return accountKeys(this.numberOf(account))
+  }
+
+  /** New ids for an account, from blocks as large as a bucket, so that most calls need no Redis. */
+  async createIds(account: string, count: number): Promise<MessageId[]> {
+    const number = this.numberOf(account)
+    const ids: MessageId[] = []
+    while (ids.length < count) {
+      const free = this.#free.get(account)
+      if (free && free.next < free.end) ids.push(createMessageId(number, free.next++))
+      else await this.#allocate(account, count - ids.length)
+    }
+    return ids
+  }
+
+  async #allocate(account: string, count: number): Promise<void> {
+    const running = this.#allocating.get(account)
+    if (running) return running
+    const size = Math.ceil(Math.max(count, SLOTS) / SLOTS) * SLOTS
+    const allocation = this.#redis
+      .incrby(this.keysOf(account).sequence, size)
+      .then((end) => void this.#free.set(account, { next: end - size, end }))
+      .finally(() => this.#allocating.delete(account))
+    this.#allocating.set(account, allocation)
+    return allocation
+  }
+
+  /** Stores a message. A repeat with the same id changes nothing and tells the state it has by now. */
+  async accept(message: NewMessage): Promise<{ state: MessageState; due: number }> {
+    const { id, reference } = message
+    const [state, due] = await this.#run(
+      'accept',
+      id,
+      [
+        message.to,
+        message.sendAt ?? 0,
+        message.expiresAt ?? 0,
+        message.idempotent ? 1 : 0,
+        message.content,
+        reference ?? '',
+      ],
+      reference === undefined ? [] : [accountKeys(id.account).reference(reference)],
+    )
+    return { state: stateName(Number(state)), due: Number(due) }
+  }
+
+  /**
+   * Asks for the right to make one attempt; durable before it is given.
+   * @param generation the job's; an older job than the message's newest is stale
+   * @param holdMs how long the claim is believed in; longer than the attempt can take
+   */
+  async claim(id: MessageId, generation: number, holdMs: number): Promise<ClaimResult> {
+    const [kind, ...rest] = await this.#run('claim', id, [generation, holdMs])
+    switch (kind) {
+      case 'claimed': {
+        const [attempt, tries, expiresAt, content, to, createdAt] = rest
+        return {
+          kind,
+          attempt: Number(attempt),
+          tries: Number(tries),
+          expiresAt: Number(expiresAt),
+          content: String(content),
+          to: String(to),
+          createdAt: Number(createdAt),
+        }
+      }
+      case 'held': {
+        const [until, attempt, tries, expiresAt, flags] = rest.map(Number) as [number, number, number, number, number]
+        return { kind, until, attempt, tries, expiresAt, idempotent: (flags & 1) === 1 }
+      }
+      case 'early':
+        return { kind, due: Number(rest[0]) }
+      case 'expired':
+        return { kind }
+      default:
+        return { kind: 'stale', state: rest[0] ? stateName(Number(rest[0])) : undefined }
+    }
+  }
+
+  /**
+   * Writes what became of an attempt. Safe to repeat, and right also when the claim was given up for lost
+   * or lost with Redis' last moments.
+   * @returns whether it was written, and the state the message has now
+   */
+  async settle(id: MessageId, settlement: Settlement): Promise<{ settled: boolean; state: MessageState | undefined }> {
+    const { requestId } = settlement
+    const [result, state] = await this.#run(
+      'settle',
+      id,
+      [
+        settlement.attempt,
+        outcomeNumber(settlement.outcome),
+        Math.round(settlement.durationMs),
+        settlement.code.slice(0, 40),
+        stateNumber(settlement.state),
+        Math.round(settlement.at ?? 0),
+        settlement.counts ? 1 : 0,
+        settlement.answered ? 2 : 0,
+        requestId ?? '',
+        settlement.error ? packError(settlement.error) : '',
+        id.sequence,
+      ],
+      requestId === undefined ? [] : [accountKeys(id.account).requestId(requestId)],
+    )
+    return { settled: result === 'settled', state: state ? stateName(Number(state)) : undefined }
+  }
+
+  /** Makes a new generation for a waiting message whose job is gone. @returns undefined when it needs none */
+  async requeue(id: MessageId, generation: number): Promise<{ generation: number; due: number } | undefined> {
+    const [next, due] = await this.#run('requeue', id, [generation])
+    return Number(next) < 0 ? undefined : { generation: Number(next), due: Number(due) }
+  }
+
+  /** Ends a message that waits. @returns what happened; state undefined when there is no such message */
+  async endWaiting(
+    id: MessageId,
+    state: 'cancelled' | 'expired',
+  ): Promise<{ changed: boolean; state: MessageState | undefined; generation: number }> {
+    return asChange(await this.#run('end-waiting', id, [stateNumber(state)]))
+  }
+
+  /**
+   * Decides an uncertain message.
+   * @param byRule true when the account's rule decides: that never sends again what a 2xx answered
+   */
+  async resolve(
+    id: MessageId,
+    as: 'submitted' | 'failed' | 'resend' | 'hold',
+    byRule: boolean,
+  ): Promise<{ changed: boolean; state: MessageState | undefined; generation: number }> {
+    const error: MessageError = {
+      code: 'UNCERTAIN',
+      kind: 'uncertain',
+      message: byRule
+        ? 'The outcome stayed unknown and the account says that this is a failure.'
+        : 'The outcome stayed unknown and an operator called it a failure.',
+      at: 'submit',
+    }
+    return asChange(await this.#run('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? packError(error) : '']))
+  }
+
+  /** @returns undefined when the ledger holds no such message (any more) */
+  async read(id: MessageId): Promise<MessageRecord | undefined> {
+    const { bucket, slot } = placeOf(id)
+    const fields = await this.#fields(accountKeys(id.account).bucket(bucket))
+    const record = decodeRecord(fields, slot)
+    return record?.salt === id.salt ? record : undefined
+  }
+
+  /** @returns what was stored with the message, null once it is final */
+  content(id: MessageId): Promise<string | null> {
+    return this.#redis.get(accountKeys(id.account).content(id.text))
+  }
+
+  /** @returns the message that the provider gave this request id, on whatever account */
+  async findByRequestId(requestId: string): Promise<MessageId | undefined> {
+    const numbers = [...this.#names.keys()]
+    const sequences = await Promise.all(numbers.map((number) => this.#redis.get(accountKeys(number).requestId(requestId))))
+    for (const [index, sequence] of sequences.entries()) {
+      if (sequence === null) continue
+      const place = placeOf(createMessageId(numbers[index]!, Number(sequence), 0))
+      const record = decodeRecord(await this.#fields(accountKeys(numbers[index]!).bucket(place.bucket)), place.slot)
+      if (record?.requestId === requestId) return createMessageId(numbers[index]!, Number(sequence), record.salt)
+    }
+    return undefined
+  }
+
+  /**
+   * Messages with this reference, in the order they were accepted, account by account.
+   * @param after where the page before ended
+   */
+  async findByReference(
+    reference: string,
+    limit: number,
+    after: { account: number; offset: number } = { account: 0, offset: 0 },
+  ): Promise<{ ids: MessageId[]; next: { account: number; offset: number } | undefined }> {
+    const ids: MessageId[] = []
+    for (const number of [...this.#names.keys()].sort((a, b) => a - b)) {
+      if (number < after.account) continue
+      const from = number === after.account ? after.offset : 0
+      const page = await this.#redis.zrange(
+        accountKeys(number).reference(reference),
+        String(from),
+        String(from + limit - ids.length), // one more than is missing: is there a next page?
+      )
+      for (const [index, text] of page.entries()) {
+        if (ids.length === limit) return { ids, next: { account: number, offset: from + index } }
+        const id = parseMessageId(`msg_${text}`)
+        if (id) ids.push(id)
+      }
+    }
+    return { ids, next: undefined }
+  }
+
+  /** How many messages of the account wait, are being sent, and are uncertain. */
+  async depths(account: string): Promise<{ waiting: number; sending: number; uncertain: number }> {
+    const keys = this.keysOf(account)
+    const [waiting, sending, uncertain] = await Promise.all([
+      this.#redis.zcard(keys.waiting),
+      this.#redis.zcard(keys.sending),
+      this.#redis.zcard(keys.uncertain),
+    ])
+    return { waiting, sending, uncertain }
+  }
+
+  /**
+   * A page of the messages in one of the account's time-ordered lists.
+   * @param until only those whose time is not later; milliseconds since 1970
+   */
+  async list(
+    account: string,
+    which: 'waiting' | 'sending' | 'uncertain' | 'expiring',
+    until: number,
+    offset: number,
+    limit: number,
+  ): Promise<MessageId[]> {
+    const texts = await this.#redis.zrangebyscore(this.keysOf(account)[which], '-inf', String(until), 'LIMIT', offset, limit)
+    return texts.flatMap((text) => parseMessageId(`msg_${text}`) ?? [])
+  }
+
+  /** The time that the ledger goes by; milliseconds since 1970. */
+  async now(): Promise<number> {
+    if (this.#clock) return this.#clock()
+    const [seconds, microseconds] = await this.#redis.time()
+    return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000)
+  }
+
+  async #fields(key: string): Promise<Map<string, Buffer>> {
+    const fields = await this.#redis.hgetallBuffer(key)
+    return new Map(Object.entries(fields))
+  }
+
+  #run(script: ScriptName, id: MessageId, args: (string | number | Buffer)[], moreKeys: string[] = []): Promise<Reply> {
+    const keys = accountKeys(id.account)
+    const { bucket, slot } = placeOf(id)
+    const all = [
+      keys.bucket(bucket),
+      keys.waiting,
+      keys.sending,
+      keys.uncertain,
+      keys.expiring,
+      keys.content(id.text),
+      ...moreKeys,
+    ]
+    const now = this.#clock ? Math.floor(this.#clock()) : ''
+    const commands = this.#redis as unknown as Record<ScriptName, (...args: unknown[]) => Promise<Reply>>
+    return commands[script](
+      all.length,
+      ...all,
+      slot,
+      id.salt,
+      id.text.slice(4),
+      now,
+      this.#retentionSeconds,
+      ...args,
+    )
+  }
+}
+
+const packError = ({ code, kind, message, at }: MessageError): Buffer =>
+  Buffer.from(pack([code.slice(0, 60), kind, message.slice(0, 300), at]))
+
+const asChange = ([changed, state, generation]: Reply) => ({
+  changed: changed === 1,
+  state: state ? stateName(Number(state)) : undefined,
+  generation: Number(generation),
+})

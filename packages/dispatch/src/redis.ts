@@ -1,0 +1,77 @@
+/** Connections to Redis, and whether it is fit to hold messages. */
+import { Redis, type RedisOptions } from 'ioredis'
+import type { Logger } from 'pino'
+
+/**
+ * - `worker`: commands wait for Redis to come back, however long: what is in flight has to be written down.
+ * - `api`: a Redis that is away is an error at once, a silent one after 3 s: the caller is told to come again.
+ */
+export type RedisUse = 'worker' | 'api'
+
+/** Milliseconds after which an API call gives up on a Redis that does not answer. */
+export const API_COMMAND_TIMEOUT_MS = 3_000
+
+const retryStrategy = (times: number) => Math.min(50 * 2 ** Math.min(times, 6), 1_000)
+
+const options = {
+  worker: { maxRetriesPerRequest: null, enableAutoPipelining: true },
+  api: {
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    commandTimeout: API_COMMAND_TIMEOUT_MS,
+    enableAutoPipelining: true,
+  },
+} satisfies Record<RedisUse, RedisOptions>
+
+/** Connects; errors of the connection go to the log, once per outage. */
+export function connectRedis(url: string, use: RedisUse, log: Logger): Redis {
+  const redis = new Redis(url, { ...options[use], retryStrategy, connectTimeout: 5_000 })
+  let away = false
+  redis.on('error', (error: Error) => {
+    if (!away) log.error({ err: { code: (error as NodeJS.ErrnoException).code, message: error.message } }, 'redis.away')
+    away = true
+  })
+  redis.on('ready', () => {
+    if (away) log.info('redis.back')
+    away = false
+  })
+  return redis
+}
+
+/** @returns when the connection is ready @throws when it is not within the time, in ms */
+export async function whenReady(redis: Redis, timeoutMs: number): Promise<void> {
+  if (redis.status === 'ready') return
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      redis.off('ready', ready)
+      reject(new Error(`no Redis within ${timeoutMs / 1000} s`))
+    }, timeoutMs)
+    const ready = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    redis.once('ready', ready)
+  })
+}
+
+/**
+ * What makes this Redis unsafe for a ledger; empty when it is fit.
+ * A service that does not let its settings be read counts as fit, with a line of its own in `unknown`.
+ */
+export async function checkFitness(redis: Redis): Promise<{ unsafe: string[]; unknown: string[] }> {
+  const unsafe: string[] = []
+  const unknown: string[] = []
+  const info = await redis.info()
+  const value = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
+  const policy = value('maxmemory_policy')
+  if (policy === undefined) unknown.push('maxmemory-policy cannot be read')
+  else if (policy !== 'noeviction') {
+    unsafe.push(`maxmemory-policy is ${policy}: Redis may drop messages when memory is short; set noeviction`)
+  }
+  const appendOnly = value('aof_enabled')
+  if (appendOnly === undefined) unknown.push('appendonly cannot be read')
+  else if (appendOnly !== '1') {
+    unsafe.push('appendonly is off: what happened since the last snapshot is lost with the process; set appendonly yes')
+  } else if (value('aof_last_write_status') === 'err') unsafe.push('Redis cannot write its append-only file')
+  return { unsafe, unknown }
+}
