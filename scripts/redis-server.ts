@@ -1,0 +1,246 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { delimiter, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { guard } from './guard.ts'
+import { freePort } from './processes.ts'
+import { endStale, newDataDir, recordOwner } from './redis-leftovers.ts'
+import { unpackedRedis, unpackRedisPackage } from './redis-package.ts'
+
+/** A server program that runs on this machine. */
+export interface RedisServer {
+  command: string
+  /** What it needs in its environment besides ours. */
+  env: Readonly<Record<string, string>>
+  /** Where it comes from, for people. */
+  how: string
+}
+
+export interface FindOptions {
+  log?: (line: string) => void
+  /** Collects why something that is there cannot be used. */
+  problems?: string[]
+}
+
+/** A program that is new enough: the installed one, or else the distribution's package. `undefined` if none. */
+export async function findRedisServer(options: FindOptions = {}): Promise<RedisServer | undefined> {
+  return (await installedRedisServer(options)) ?? (await packagedRedisServer(options))
+}
+
+/**
+ * The program that REDIS_SERVER_PATH names (with REDIS_SERVER_LIBRARY_PATH, as `redisServerEnv` writes them),
+ * or else the one on PATH.
+ */
+export async function installedRedisServer({
+  problems = [],
+}: FindOptions = {}): Promise<RedisServer | undefined> {
+  const { REDIS_SERVER_PATH, REDIS_SERVER_LIBRARY_PATH } = process.env
+  const candidates: RedisServer[] = []
+  if (REDIS_SERVER_PATH) {
+    const env: Record<string, string> = REDIS_SERVER_LIBRARY_PATH
+      ? { LD_LIBRARY_PATH: REDIS_SERVER_LIBRARY_PATH }
+      : {}
+    candidates.push({ command: REDIS_SERVER_PATH, env, how: REDIS_SERVER_PATH })
+  }
+  for (const name of ['redis-server', 'valkey-server']) {
+    const command = onPath(name)
+    if (command) candidates.push({ command, env: {}, how: command })
+  }
+  for (const candidate of candidates) if (await isFit(candidate, problems)) return candidate
+  return undefined
+}
+
+/** The distribution's package, unpacked into the checkout's cache: downloaded on the first use. */
+export async function packagedRedisServer(options: FindOptions = {}): Promise<RedisServer | undefined> {
+  const { log = () => undefined, problems = [] } = options
+  const how = "the distribution's package, unpacked into .cache/redis"
+  try {
+    let unpacked = unpackedRedis()
+    if (!unpacked) {
+      if (!onPath('apt-get') || !onPath('dpkg-deb')) return undefined
+      log("Downloading the distribution's Redis package into .cache/redis …")
+      unpacked = await unpackRedisPackage()
+    }
+    const server = { ...unpacked, how }
+    return (await isFit(server, problems)) ? server : undefined
+  } catch (error) {
+    problems.push((error as Error).message)
+    return undefined
+  }
+}
+
+/** Environment variables that let another process's `findRedisServer` find the same program at once. */
+export function redisServerEnv({ command, env }: RedisServer): Record<string, string> {
+  const libraries = env.LD_LIBRARY_PATH
+  return { REDIS_SERVER_PATH: command, ...(libraries ? { REDIS_SERVER_LIBRARY_PATH: libraries } : {}) }
+}
+
+/** Whether the program starts, and is at least 6.2. */
+async function isFit({ command, env }: RedisServer, problems: string[]): Promise<boolean> {
+  try {
+    const { stdout } = await promisify(execFile)(command, ['--version'], { env: { ...process.env, ...env } })
+    const [, major = 0, minor = 0] = stdout.match(/v=(\d+)\.(\d+)/)?.map(Number) ?? []
+    if (major > 6 || (major === 6 && minor >= 2)) return true
+    problems.push(`${command} is version ${major}.${minor}, and 6.2 is needed`)
+  } catch (error) {
+    problems.push(`${command} does not start (${(error as Error).message.split('\n')[0]})`)
+  }
+  return false
+}
+
+/** The first executable of that name in PATH. */
+export function onPath(name: string): string | undefined {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    try {
+      const file = join(folder, name)
+      accessSync(file, constants.X_OK)
+      return file
+    } catch {
+      // Not there.
+    }
+  }
+  return undefined
+}
+
+export interface PrivateRedisOptions {
+  /** Where its data lies; kept on `stop`. Without one, a new folder in the cache, removed on `stop`. */
+  dir?: string
+  /** A free one by default. */
+  port?: number
+  /** More of redis-server's own arguments: `['--maxmemory', '100mb']`. */
+  args?: readonly string[]
+  server?: RedisServer
+}
+
+/** A server of our own on 127.0.0.1 with AOF and noeviction, which does not outlive us. */
+export interface PrivateRedis {
+  readonly url: string
+  readonly port: number
+  /** Of the running server; after `restart` it is another. */
+  readonly pid: number
+  readonly dir: string
+  /** Sends the signal; resolves when the server has ended, or at once for SIGSTOP and SIGCONT. */
+  kill(signal?: NodeJS.Signals): Promise<void>
+  /** Starts it again on the same port and data, ending it in good order first if it runs. */
+  restart(): Promise<void>
+  /** Ends it; SIGKILL after 5 seconds. */
+  stop(): Promise<void>
+}
+
+/** Starts a private server and waits until it answers. Throws with the end of its log when it does not. */
+export async function startPrivateRedis(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
+  const server = options.server ?? (await findRedisServer())
+  if (!server) throw new Error('There is no redis-server or valkey-server on this machine.')
+  const dir = options.dir ?? (await newDataDir())
+  await mkdir(dir, { recursive: true })
+  endStale(dir)
+
+  let port = options.port ?? (await freePort())
+  let running: Running | undefined
+  // Between finding a free port and listening on it, another may have taken it.
+  for (let attemptsLeft = options.port ? 1 : 5; !running; ) {
+    try {
+      running = await launch(server, dir, port, options.args ?? [])
+    } catch (error) {
+      attemptsLeft -= 1
+      if (attemptsLeft === 0 || !/already in use/i.test((error as Error).message)) throw error
+      port = await freePort()
+    }
+  }
+  let current = running
+
+  const end = async (signal: NodeJS.Signals) => {
+    if (current.ended()) return
+    current.child.kill(signal)
+    // A frozen server hears nothing else before it runs again.
+    current.child.kill('SIGCONT')
+    const timer = setTimeout(() => current.child.kill('SIGKILL'), 5_000)
+    await current.exited
+    clearTimeout(timer)
+  }
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    dir,
+    get pid() {
+      return current.child.pid!
+    },
+    kill: async (signal = 'SIGKILL') => {
+      if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await end(signal)
+      else if (!current.ended()) current.child.kill(signal)
+    },
+    restart: async () => {
+      await end('SIGTERM')
+      current = await launch(server, dir, port, options.args ?? [])
+    },
+    stop: async () => {
+      await end('SIGTERM')
+      if (!options.dir) await rm(dir, { recursive: true, force: true, maxRetries: 3 })
+    },
+  }
+}
+
+interface Running {
+  child: ChildProcess
+  ended(): boolean
+  exited: Promise<unknown>
+}
+
+async function launch(
+  server: RedisServer,
+  dir: string,
+  port: number,
+  args: readonly string[],
+): Promise<Running> {
+  const logFile = join(dir, 'redis.log')
+  const log = openSync(logFile, 'a')
+  const settings = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--daemonize', 'no']
+  const durability = ['--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction']
+  const child = spawn(server.command, [...settings, ...durability, ...args], {
+    // Redis refuses to start under a locale that the machine does not have.
+    env: { ...process.env, ...server.env, LC_ALL: 'C' },
+    stdio: ['ignore', log, log],
+    detached: true,
+  })
+  closeSync(log)
+  await once(child, 'spawn')
+  const release = guard({ pid: child.pid! })
+  child.once('exit', release)
+  const exited = once(child, 'exit')
+  await recordOwner(dir, child.pid!, port)
+
+  const ended = () => child.exitCode !== null || child.signalCode !== null
+  const deadline = performance.now() + 30_000
+  while (!(await answersPing(port))) {
+    if (ended() || performance.now() > deadline) {
+      child.kill('SIGKILL')
+      const tail = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-5).join('\n')
+      throw new Error(`${server.command} did not start on port ${port}:\n${tail}`)
+    }
+    await sleep(20)
+  }
+  // The port may have been another server's, while ours was just about to give up.
+  await sleep(20)
+  if (ended()) throw new Error(`${server.command}: port ${port} is already in use`)
+  return { child, ended, exited }
+}
+
+/** While Redis reads its AOF it answers with an error; then with +PONG, or that it wants a password. */
+export function answersPing(port: number, host = '127.0.0.1'): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host, timeout: 1_000 })
+    const finish = (answer: boolean) => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once('connect', () => socket.write('PING\r\n'))
+    socket.once('data', (data) => finish(/^(\+PONG|-NOAUTH)/.test(data.toString('latin1'))))
+    socket.once('error', () => finish(false))
+    socket.once('timeout', () => finish(false))
+    socket.once('close', () => finish(false))
+  })
+}
