@@ -69,24 +69,27 @@ async function download(work: string): Promise<string[]> {
     sources.unshift({ configuration: await writeConfiguration(work, systemLists), update: false })
   }
   let failure: unknown
+  const attempt = (configuration: string, args: string[]) =>
+    apt(configuration, args).then(
+      () => true,
+      (error) => {
+        // The first one says more: that the mirror is out of reach, not that a package is therefore unknown.
+        failure ??= error
+        return false
+      },
+    )
   for (const { configuration, update } of sources) {
-    try {
-      if (update) await apt(configuration, ['update'])
-      for (const packages of packageSets) {
-        try {
-          // --reinstall: also what the system has counts, should it be there but out of reach.
-          const flags = ['--yes', '--download-only', '--no-install-recommends', '--reinstall']
-          await apt(configuration, ['install', ...flags, ...packages])
-          return readdirSync(archivesDir).flatMap((name) =>
-            name.endsWith('.deb') ? [join(archivesDir, name)] : [],
-          )
-        } catch (error) {
-          failure ??= error
-        }
-      }
-    } catch (error) {
-      failure ??= error
+    // One source out of reach need not be the one that is needed.
+    if (update) await attempt(configuration, ['update'])
+    for (const packages of packageSets) {
+      // --reinstall: also what the system has counts, should it be there but out of reach.
+      const flags = ['--yes', '--download-only', '--no-install-recommends', '--reinstall']
+      if (!(await attempt(configuration, ['install', ...flags, ...packages]))) continue
+      return readdirSync(archivesDir).flatMap((name) =>
+        name.endsWith('.deb') ? [join(archivesDir, name)] : [],
+      )
     }
+    failure = update ? failure : undefined
   }
   throw new Error(`apt-get: ${aptMessage(failure)}`)
 }
@@ -105,6 +108,7 @@ async function writeConfiguration(work: string, lists: string): Promise<string> 
     // As root, apt would download as a user of its own, who may not write to the checkout.
     'APT::Sandbox::User "root";',
     'Acquire::Languages "none";',
+    'APT::Update::Error-Mode "any";',
     'Acquire::Retries "2";',
     'Acquire::http::Timeout "30";',
     'Acquire::https::Timeout "30";',
@@ -124,7 +128,7 @@ async function apt(configuration: string, args: string[]): Promise<void> {
 function aptMessage(error: unknown): string {
   const { stderr = '', message } = error as Error & { stderr?: string }
   const said = stderr.split('\n').filter((line) => line.startsWith('E: '))
-  return said.length > 0 ? said.map((line) => line.slice(3)).join(' ') : message
+  return said.length > 0 ? said.map((line) => line.slice(3)).join(' ') : message.trim()
 }
 
 function hasLists(folder: string): boolean {

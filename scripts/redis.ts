@@ -70,7 +70,7 @@ async function startServer(server: RedisServer): Promise<AcquiredRedis> {
 export function noRedisMessage(problems: readonly string[]): string {
   const advice =
     'No Redis found. Install redis-server or valkey-server (Debian, Ubuntu: sudo apt-get install redis-server; macOS: brew install redis) or Docker, or set REDIS_URL.'
-  return problems.length > 0 ? `${advice} Tried: ${problems.join('; ')}.` : advice
+  return problems.length > 0 ? `${advice} Tried: ${problems.join('; ')}` : advice
 }
 
 /** Fails early and without the password that a URL may hold. */
