@@ -38,15 +38,25 @@ export function isLoopback(host: string): boolean {
 
 const baseUrl = z
   .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
-  .refine((value) => !URL.canParse(value) || new URL(value).protocol === 'https:' || isLoopback(new URL(value).hostname), {
-    error: 'must be https; http is for loopback hosts only',
-  })
+  .refine(
+    (value) =>
+      !URL.canParse(value) || new URL(value).protocol === 'https:' || isLoopback(new URL(value).hostname),
+    {
+      error: 'must be https; http is for loopback hosts only',
+    },
+  )
   .transform((value) => value.replace(/\/+$/, ''))
 
-const delayMs = z.int().min(0).max(7 * 86_400_000)
+const delayMs = z
+  .int()
+  .min(0)
+  .max(7 * 86_400_000)
 
 const common = z.object({
-  id: z.string().max(64).regex(/^[A-Za-z0-9-]+$/, 'letters, digits and - only'),
+  id: z
+    .string()
+    .max(64)
+    .regex(/^[A-Za-z0-9-]+$/, 'letters, digits and - only'),
   provider: z.enum(Object.keys(providers) as [string, ...string[]]),
   baseUrl: baseUrl.optional(),
   rateLimit: z
@@ -58,9 +68,15 @@ const common = z.object({
   timeoutMs: z.int().min(50).max(120_000).optional(),
   receiptToken: z.string().min(1).optional(),
   receiptUrl: z.url().optional(),
-  retry: z.strictObject({ unavailable: z.strictObject({ delaysMs: z.array(delayMs).max(50) }).optional() }).optional(),
+  retry: z
+    .strictObject({ unavailable: z.strictObject({ delaysMs: z.array(delayMs).max(50) }).optional() })
+    .optional(),
   onUncertain: z.enum(['hold', 'fail', 'resend']).default('hold'),
-  uncertainWindowMs: z.int().min(0).max(30 * 86_400_000).default(600_000),
+  uncertainWindowMs: z
+    .int()
+    .min(0)
+    .max(30 * 86_400_000)
+    .default(600_000),
 })
 const commonFields = new Set(Object.keys(common.shape))
 
@@ -92,7 +108,9 @@ export function loadAccounts(file: string, env: NodeJS.ProcessEnv): Account[] {
 export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'accounts.json'): Account[] {
   const faults: string[] = []
   const fault = (path: string, message: string) => faults.push(`${name}: ${path}: ${message}`)
-  const outer = z.strictObject({ accounts: z.array(z.record(z.string(), z.unknown())).min(1, 'at least one account') })
+  const outer = z.strictObject({
+    accounts: z.array(z.record(z.string(), z.unknown())).min(1, 'at least one account'),
+  })
   const list = outer.safeParse(json)
   if (!list.success) throw new ConfigurationError(faultsOf(list.error, `${name}: `))
 
@@ -101,7 +119,9 @@ export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'acc
     const path = `accounts[${index}]`
     const found = faults.length
     const filled = fillIn(raw, path, env, fault)
-    const shared = common.safeParse(Object.fromEntries(Object.entries(filled).filter(([key]) => commonFields.has(key))))
+    const shared = common.safeParse(
+      Object.fromEntries(Object.entries(filled).filter(([key]) => commonFields.has(key))),
+    )
     if (!shared.success) faults.push(...faultsOf(shared.error, `${name}: ${path}.`))
     const provider = providers[filled.provider as keyof typeof providers] as Provider<object> | undefined
     if (!provider) continue
@@ -115,7 +135,8 @@ export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'acc
       fault(`${path}.baseUrl`, `is required for ${provider.name}`)
       continue
     }
-    if (accounts.some((other) => other.id === shared.data.id)) fault(`${path}.id`, `"${shared.data.id}" is there twice`)
+    if (accounts.some((other) => other.id === shared.data.id))
+      fault(`${path}.id`, `"${shared.data.id}" is there twice`)
     accounts.push({
       ...own.data,
       ...shared.data,
@@ -149,7 +170,9 @@ function fillIn(
     }
     if (Array.isArray(value)) return value.map((item, index) => visit(item, `${at}[${index}]`))
     if (value && typeof value === 'object') {
-      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, visit(item, `${at}.${key}`)]))
+      return Object.fromEntries(
+        Object.entries(value).map(([key, item]) => [key, visit(item, `${at}.${key}`)]),
+      )
     }
     return value
   }

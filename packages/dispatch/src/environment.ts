@@ -13,7 +13,9 @@ export class ConfigurationError extends Error {
 
 /** One line per fault of a zod error: the path (or variable) and what to do. */
 export function faultsOf(error: z.ZodError, prefix = ''): string[] {
-  return error.issues.map((issue) => `${prefix}${z.core.toDotPath(issue.path) || '(the whole)'}: ${issue.message}`)
+  return error.issues.map(
+    (issue) => `${prefix}${z.core.toDotPath(issue.path) || '(the whole)'}: ${issue.message}`,
+  )
 }
 
 export const port = (fallback: number) =>

@@ -26,7 +26,9 @@ export type Reserved =
   | { kind: 'conflict' }
 
 export const fingerprintOf = (route: string, body: unknown): string =>
-  createHash('sha256').update(`${route}\n${JSON.stringify(body)}`).digest('base64url')
+  createHash('sha256')
+    .update(`${route}\n${JSON.stringify(body)}`)
+    .digest('base64url')
 
 export class Idempotency {
   readonly #redis: Redis
@@ -51,7 +53,13 @@ export class Idempotency {
   }
 
   /** Keeps the answer for repeats. */
-  async complete(owner: string, key: string, fingerprint: string, ids: string[], answer: unknown): Promise<void> {
+  async complete(
+    owner: string,
+    key: string,
+    fingerprint: string,
+    ids: string[],
+    answer: unknown,
+  ): Promise<void> {
     const reservation: Reservation = { fingerprint, ids, answer }
     await this.#redis.set(idempotencyKey(owner, key), JSON.stringify(reservation), 'EX', KEEP_SECONDS)
   }

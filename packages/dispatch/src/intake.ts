@@ -58,7 +58,10 @@ export class Intake {
       issues.push({ path: ['send_at'], message: 'is more than a year away' })
     }
     if (expiresAt && expiresAt.getTime() <= Math.max(now, sendAt?.getTime() ?? 0)) {
-      issues.push({ path: ['expires_at'], message: sendAt ? 'must be after send_at and now' : 'must be in the future' })
+      issues.push({
+        path: ['expires_at'],
+        message: sendAt ? 'must be after send_at and now' : 'must be in the future',
+      })
     }
     return issues
   }
@@ -112,10 +115,17 @@ export class Intake {
     for (let from = 0; from < waiting.length; from += BATCH) {
       const batch = waiting.slice(from, from + BATCH)
       try {
-        if (lane) await addToLane(lane, batch.map(({ entry }) => entry))
+        if (lane)
+          await addToLane(
+            lane,
+            batch.map(({ entry }) => entry),
+          )
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error)
-        this.#options.log.warn({ account, count: batch.length, reason: message }, 'lane.add_failed: the sweeper will add them')
+        this.#options.log.warn(
+          { account, count: batch.length, reason: message },
+          'lane.add_failed: the sweeper will add them',
+        )
       }
       for (const { done } of batch) done()
     }

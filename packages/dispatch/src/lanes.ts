@@ -57,7 +57,12 @@ export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void>
   const jobs = await lane.addBulk(
     entries.map(({ id, generation, to, type, reference, priority, delayMs }) => ({
       name: type,
-      data: { message: id.text, generation, to: maskPhone(to), ...(reference !== undefined && { reference }) },
+      data: {
+        message: id.text,
+        generation,
+        to: maskPhone(to),
+        ...(reference !== undefined && { reference }),
+      },
       opts: {
         jobId: jobIdOf(id, generation),
         ...jobPriority[priority],
@@ -71,5 +76,7 @@ export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void>
 
 /** Country and operator stay readable, the subscriber does not: `9198••••3210`. */
 export function maskPhone(digits: string): string {
-  return digits.length < 9 ? '•'.repeat(digits.length) : `${digits.slice(0, 4)}${'•'.repeat(digits.length - 8)}${digits.slice(-4)}`
+  return digits.length < 9
+    ? '•'.repeat(digits.length)
+    : `${digits.slice(0, 4)}${'•'.repeat(digits.length - 8)}${digits.slice(-4)}`
 }

@@ -17,13 +17,17 @@ export const recipientSchema = z
   .transform((value) => value.replace('+', ''))
   .meta({ examples: ['919876543210'] })
 
-const instant = z
-  .iso.datetime({ offset: true, error: 'an ISO 8601 instant such as 2026-12-01T09:00:00Z' })
+const instant = z.iso
+  .datetime({ offset: true, error: 'an ISO 8601 instant such as 2026-12-01T09:00:00Z' })
   .transform((value) => new Date(value))
 
 /** The body of `POST /v1/messages`. */
 export const messageRequestSchema = z.strictObject({
-  account: z.string().min(1).max(64).meta({ description: 'An account id of accounts.json', examples: ['kaleyra-in'] }),
+  account: z
+    .string()
+    .min(1)
+    .max(64)
+    .meta({ description: 'An account id of accounts.json', examples: ['kaleyra-in'] }),
   to: recipientSchema,
   message: contentSchema,
   reference: z.string().min(1).max(255).optional(),

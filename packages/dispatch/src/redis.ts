@@ -28,7 +28,11 @@ export function connectRedis(url: string, use: RedisUse, log: Logger): Redis {
   const redis = new Redis(url, { ...options[use], retryStrategy, connectTimeout: 5_000 })
   let away = false
   redis.on('error', (error: Error) => {
-    if (!away) log.error({ err: { code: (error as NodeJS.ErrnoException).code, message: error.message } }, 'redis.away')
+    if (!away)
+      log.error(
+        { err: { code: (error as NodeJS.ErrnoException).code, message: error.message } },
+        'redis.away',
+      )
     away = true
   })
   redis.on('ready', () => {
@@ -71,7 +75,9 @@ export async function checkFitness(redis: Redis): Promise<{ unsafe: string[]; un
   const appendOnly = value('aof_enabled')
   if (appendOnly === undefined) unknown.push('appendonly cannot be read')
   else if (appendOnly !== '1') {
-    unsafe.push('appendonly is off: what happened since the last snapshot is lost with the process; set appendonly yes')
+    unsafe.push(
+      'appendonly is off: what happened since the last snapshot is lost with the process; set appendonly yes',
+    )
   } else if (value('aof_last_write_status') === 'err') unsafe.push('Redis cannot write its append-only file')
   return { unsafe, unknown }
 }

@@ -43,6 +43,21 @@ export interface Decision {
   laneRestMs?: number
 }
 
+/** The claim was ours and nothing was written: as if it had not been tried. */
+export function decideNotSent({ attempt, now }: AttemptContext): Decision {
+  return {
+    settlement: {
+      attempt,
+      durationMs: 0,
+      outcome: 'unavailable',
+      code: 'NOT_SENT',
+      state: 'queued',
+      at: now,
+      counts: false,
+    },
+  }
+}
+
 /** No provider stops a lane for longer than this with one answer. */
 export const MAXIMUM_REST_MS = 3_600_000
 /** Retries that fail together do not come back together: up to this share is added to each wait. */
@@ -57,34 +72,52 @@ export function decide(outcome: SendOutcome, rules: RetryRules, context: Attempt
     case 'rejected':
       return { settlement: { ...base, state: 'failed', counts: true, error: errorOf(outcome, outcome.kind) } }
     case 'throttled': {
-      const restMs = Math.min(outcome.retryAfterMs ?? Math.min(1000 * 2 ** Math.min(attempt - 1, 6), 60_000), MAXIMUM_REST_MS)
+      const restMs = Math.min(
+        outcome.retryAfterMs ?? Math.min(1000 * 2 ** Math.min(attempt - 1, 6), 60_000),
+        MAXIMUM_REST_MS,
+      )
       const settlement = waiting('queued', restMs, false, errorOf(outcome, 'throttled'))
       return { settlement, laneRestMs: restMs }
     }
     case 'unavailable':
       return { settlement: again(errorOf(outcome, 'unavailable'), 'failed', outcome.retryAfterMs) }
     case 'uncertain':
-      if (context.idempotent && !outcome.answered) return { settlement: again(errorOf(outcome, 'uncertain'), 'uncertain') }
+      if (context.idempotent && !outcome.answered)
+        return { settlement: again(errorOf(outcome, 'uncertain'), 'uncertain') }
       return { settlement: held(errorOf(outcome, 'uncertain'), outcome.answered) }
   }
 
   function again(error: MessageError, exhausted: 'failed' | 'uncertain', retryAfterMs = 0): Settlement {
     const delayMs = rules.retry.unavailable.delaysMs[context.tries]
     if (delayMs === undefined) {
-      return exhausted === 'uncertain' ? held(error, false) : { ...base, state: 'failed', counts: true, error }
+      return exhausted === 'uncertain'
+        ? held(error, false)
+        : { ...base, state: 'failed', counts: true, error }
     }
     const waitMs = Math.max(delayMs * (1 + JITTER * context.random), Math.min(retryAfterMs, MAXIMUM_REST_MS))
     return waiting('retrying', waitMs, true, error)
   }
 
-  function waiting(state: 'queued' | 'retrying', waitMs: number, counts: boolean, error: MessageError): Settlement {
+  function waiting(
+    state: 'queued' | 'retrying',
+    waitMs: number,
+    counts: boolean,
+    error: MessageError,
+  ): Settlement {
     const due = context.now + Math.ceil(waitMs)
     const expired = context.expiresAt > 0 && due >= context.expiresAt
     return expired ? { ...base, state: 'expired', counts, error } : { ...base, state, at: due, counts }
   }
 
   function held(error: MessageError, answered: boolean): Settlement {
-    return { ...base, state: 'uncertain', at: context.now + rules.uncertainWindowMs, counts: true, answered, error }
+    return {
+      ...base,
+      state: 'uncertain',
+      at: context.now + rules.uncertainWindowMs,
+      counts: true,
+      answered,
+      error,
+    }
   }
 }
 

@@ -1,4 +1,12 @@
 export * from './ids.ts'
 export { idempotencyKey, lanePrefix, sweepKey } from './keys.ts'
 export * from './ledger.ts'
-export { type MessageError, type MessageRecord, type MessageState, STATES, WAITING } from './record.ts'
+export {
+  type MessageError,
+  type MessageRecord,
+  type MessageState,
+  OUTCOMES,
+  type OutcomeName,
+  STATES,
+  WAITING,
+} from './record.ts'

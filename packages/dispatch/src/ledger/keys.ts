@@ -15,6 +15,7 @@
  * | wa:{n}:q:…     | string | hash of a request id → sequence number |
  * | wa:{n}:f:…     | zset   | hash of a reference → message ids by time |
  * | wa:{n}:l       | string | the limiter's next free instant, microseconds |
+ * | wa:{n}:t:…     | string | attempts made in one second, kept for a minute |
  * | wa:idem:…      | string | an Idempotency-Key with the ids reserved for it and, later, the answer |
  * | wa:sweep       | string | which process sweeps at the moment |
  * | wa:lane:{n}:…  |        | BullMQ's own keys of the lane |
@@ -36,6 +37,7 @@ export function accountKeys(account: number) {
     uncertain: `${tag}:u`,
     expiring: `${tag}:x`,
     limiter: `${tag}:l`,
+    rate: (second: number) => `${tag}:t:${second}`,
     bucket: (bucket: string) => `${tag}:b:${bucket}`,
     content: (id: string) => `${tag}:c:${id.slice(4)}`,
     /** 66 bits of hash: the record itself holds the whole request id and is compared. */

@@ -42,7 +42,8 @@ export interface Claim {
   expiresAt: number
   to: string
   content: string
-  createdAt: number
+  /** Since it was due. */
+  waitedMs: number
 }
 
 /** Somebody else's claim, alive or not. */
@@ -185,12 +186,13 @@ export class Ledger {
    * Asks for the right to make one attempt; durable before it is given.
    * @param generation the job's; an older job than the message's newest is stale
    * @param holdMs how long the claim is believed in; longer than the attempt can take
+   * @param token names the asker: when the answer was lost with a connection, asking again gives the same claim
    */
-  async claim(id: MessageId, generation: number, holdMs: number): Promise<ClaimResult> {
-    const [kind, ...rest] = await this.#run('claim', id, [generation, holdMs])
+  async claim(id: MessageId, generation: number, holdMs: number, token: string): Promise<ClaimResult> {
+    const [kind, ...rest] = await this.#run('claim', id, [generation, holdMs, token])
     switch (kind) {
       case 'claimed': {
-        const [attempt, tries, expiresAt, content, to, createdAt] = rest
+        const [attempt, tries, expiresAt, content, to, waitedMs] = rest
         return {
           kind,
           attempt: Number(attempt),
@@ -198,11 +200,17 @@ export class Ledger {
           expiresAt: Number(expiresAt),
           content: String(content),
           to: String(to),
-          createdAt: Number(createdAt),
+          waitedMs: Number(waitedMs),
         }
       }
       case 'held': {
-        const [until, attempt, tries, expiresAt, flags] = rest.map(Number) as [number, number, number, number, number]
+        const [until, attempt, tries, expiresAt, flags] = rest.map(Number) as [
+          number,
+          number,
+          number,
+          number,
+          number,
+        ]
         return { kind, until, attempt, tries, expiresAt, idempotent: (flags & 1) === 1 }
       }
       case 'early':
@@ -214,12 +222,21 @@ export class Ledger {
     }
   }
 
+  /** @returns the claim that an attempt holds at the moment, undefined when none is under way */
+  async currentClaim(id: MessageId): Promise<Held | undefined> {
+    const result = await this.claim(id, -1, 0, '')
+    return result.kind === 'held' ? result : undefined
+  }
+
   /**
    * Writes what became of an attempt. Safe to repeat, and right also when the claim was given up for lost
    * or lost with Redis' last moments.
    * @returns whether it was written, and the state the message has now
    */
-  async settle(id: MessageId, settlement: Settlement): Promise<{ settled: boolean; state: MessageState | undefined }> {
+  async settle(
+    id: MessageId,
+    settlement: Settlement,
+  ): Promise<{ settled: boolean; state: MessageState | undefined }> {
     const { requestId } = settlement
     const [result, state] = await this.#run(
       'settle',
@@ -273,7 +290,9 @@ export class Ledger {
         : 'The outcome stayed unknown and an operator called it a failure.',
       at: 'submit',
     }
-    return asChange(await this.#run('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? packError(error) : '']))
+    return asChange(
+      await this.#run('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? packError(error) : '']),
+    )
   }
 
   /** @returns undefined when the ledger holds no such message (any more) */
@@ -292,12 +311,18 @@ export class Ledger {
   /** @returns the message that the provider gave this request id, on whatever account */
   async findByRequestId(requestId: string): Promise<MessageId | undefined> {
     const numbers = [...this.#names.keys()]
-    const sequences = await Promise.all(numbers.map((number) => this.#redis.get(accountKeys(number).requestId(requestId))))
+    const sequences = await Promise.all(
+      numbers.map((number) => this.#redis.get(accountKeys(number).requestId(requestId))),
+    )
     for (const [index, sequence] of sequences.entries()) {
       if (sequence === null) continue
       const place = placeOf(createMessageId(numbers[index]!, Number(sequence), 0))
-      const record = decodeRecord(await this.#fields(accountKeys(numbers[index]!).bucket(place.bucket)), place.slot)
-      if (record?.requestId === requestId) return createMessageId(numbers[index]!, Number(sequence), record.salt)
+      const record = decodeRecord(
+        await this.#fields(accountKeys(numbers[index]!).bucket(place.bucket)),
+        place.slot,
+      )
+      if (record?.requestId === requestId)
+        return createMessageId(numbers[index]!, Number(sequence), record.salt)
     }
     return undefined
   }
@@ -347,11 +372,18 @@ export class Ledger {
   async list(
     account: string,
     which: 'waiting' | 'sending' | 'uncertain' | 'expiring',
-    until: number,
+    until: number | '+inf',
     offset: number,
     limit: number,
   ): Promise<MessageId[]> {
-    const texts = await this.#redis.zrangebyscore(this.keysOf(account)[which], '-inf', String(until), 'LIMIT', offset, limit)
+    const texts = await this.#redis.zrangebyscore(
+      this.keysOf(account)[which],
+      '-inf',
+      String(until),
+      'LIMIT',
+      offset,
+      limit,
+    )
     return texts.flatMap((text) => parseMessageId(`msg_${text}`) ?? [])
   }
 
@@ -367,7 +399,12 @@ export class Ledger {
     return new Map(Object.entries(fields))
   }
 
-  #run(script: ScriptName, id: MessageId, args: (string | number | Buffer)[], moreKeys: string[] = []): Promise<Reply> {
+  #run(
+    script: ScriptName,
+    id: MessageId,
+    args: (string | number | Buffer)[],
+    moreKeys: string[] = [],
+  ): Promise<Reply> {
     const keys = accountKeys(id.account)
     const { bucket, slot } = placeOf(id)
     const all = [

@@ -116,7 +116,12 @@ export function decodeRecord(fields: Map<string, Buffer>, slot: string): Message
   }
 }
 
-function attemptsOf(fields: Map<string, Buffer>, slot: string, createdAt: number, count: number): AttemptRecord[] {
+function attemptsOf(
+  fields: Map<string, Buffer>,
+  slot: string,
+  createdAt: number,
+  count: number,
+): AttemptRecord[] {
   const attempts: AttemptRecord[] = []
   for (let number = 1; number <= count; number++) {
     const packed = fields.get(`${slot}a${number}`)
@@ -135,6 +140,7 @@ function errorOf(packed: Buffer): MessageError {
 
 function joined(fields: Map<string, Buffer>, prefix: string): Buffer | undefined {
   const pieces: Buffer[] = []
-  for (let piece = fields.get(`${prefix}0`); piece; piece = fields.get(`${prefix}${pieces.length}`)) pieces.push(piece)
+  for (let piece = fields.get(`${prefix}0`); piece; piece = fields.get(`${prefix}${pieces.length}`))
+    pieces.push(piece)
   return pieces.length ? Buffer.concat(pieces) : undefined
 }

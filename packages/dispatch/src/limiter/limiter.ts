@@ -38,8 +38,15 @@ export function createLimiter(redis: Redis): Limiter {
   }
   return {
     async reserve(key, perSecond) {
-      const wait = await commands.limiterReserve(key, 1_000_000 / perSecond, SLACK_MS * 1000, HORIZON_MS * 1000)
-      return wait >= 0 ? { reserved: true, waitMs: wait / 1000 } : { reserved: false, waitMs: (-wait - 1) / 1000 }
+      const wait = await commands.limiterReserve(
+        key,
+        1_000_000 / perSecond,
+        SLACK_MS * 1000,
+        HORIZON_MS * 1000,
+      )
+      return wait >= 0
+        ? { reserved: true, waitMs: wait / 1000 }
+        : { reserved: false, waitMs: (-wait - 1) / 1000 }
     },
     async rest(key, milliseconds) {
       await commands.limiterRest(key, Math.round(milliseconds * 1000))

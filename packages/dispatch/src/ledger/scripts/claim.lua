@@ -1,15 +1,24 @@
 -- Claims a message for one attempt. After this it is never sent by anybody else until the attempt is settled.
 -- Arguments: 6 the job's generation   7 for how long the claim holds, in ms
+--            8 a token: asking again with it gives the same claim again, should the answer have been lost
 -- Returns one of
---   { 'claimed', attempt, tries so far, expires at, content, recipient, created at }
+--   { 'claimed', attempt, tries so far, expires at, content, recipient, how long it waited since it was due, ms }
 --   { 'early', due }                  it waits for a later time
---   { 'held', until, attempt }        another attempt is under way, or was when its worker died
+--   { 'held', until, attempt, tries, expires at, flags }   another attempt is under way, or was when its worker died
 --   { 'expired' }                     its time was over: now it is
 --   { 'stale', state's number }       final, uncertain, superseded or unknown (0): nothing to do
 local core = load()
 if not core then return { 'stale', 0 } end
 local state = core[STATE]
+
+local function claimed(content, waited)
+  return { 'claimed', core[ATTEMPTS], core[TRIES], core[EXPIRES], content, string.format('%.0f', core[TO]), waited }
+end
+
 if state == SENDING then
+  local open = redis.call('HGET', bucket, slot .. 'a' .. core[ATTEMPTS])
+  local content = redis.call('GET', KEYS[6])
+  if open and content and cmsgpack.unpack(open)[4] == ARGV[8] then return claimed(content, 0) end
   return { 'held', tonumber(redis.call('ZSCORE', KEYS[3], id)) or 0, core[ATTEMPTS], core[TRIES], core[EXPIRES], core[FLAGS] }
 end
 if not is_waiting(state) or core[GENERATION] ~= tonumber(ARGV[6]) then return { 'stale', state } end
@@ -22,6 +31,7 @@ if core[DUE] > now then return { 'early', core[DUE] } end
 local content = redis.call('GET', KEYS[6])
 if not content then return { 'stale', state } end
 core[ATTEMPTS] = core[ATTEMPTS] + 1
-write_attempt(core, core[ATTEMPTS], now, 0, 0, '')
+write_attempt(core, core[ATTEMPTS], now, 0, 0, ARGV[8])
+local waited = now - core[DUE]
 move(core, SENDING, now + tonumber(ARGV[7]))
-return { 'claimed', core[ATTEMPTS], core[TRIES], core[EXPIRES], content, string.format('%.0f', core[TO]), core[CREATED] }
+return claimed(content, waited)

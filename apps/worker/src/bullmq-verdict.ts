@@ -1,0 +1,29 @@
+/** The only place that speaks BullMQ's control flow: a verdict becomes a return or one of its control errors. */
+import type { Lane, LaneQueueJob } from '@wa-dispatch/dispatch'
+import { DelayedError, RateLimitError, UnrecoverableError } from 'bullmq'
+import type { Verdict } from './process-dispatch.ts'
+
+/**
+ * @param token the worker's lock on the job
+ * @returns what is kept with the finished job
+ * @throws BullMQ's control errors
+ */
+export async function applyVerdict(
+  verdict: Verdict,
+  job: LaneQueueJob,
+  lane: Lane,
+  token: string | undefined,
+): Promise<string> {
+  switch (verdict.kind) {
+    case 'done':
+      return verdict.state
+    case 'failed':
+      throw new UnrecoverableError(verdict.reason)
+    case 'later':
+      await job.moveToDelayed(verdict.at, token)
+      throw new DelayedError()
+    case 'rest':
+      await lane.rateLimit(Math.max(1, Math.ceil(verdict.milliseconds)))
+      throw new RateLimitError()
+  }
+}

@@ -1,0 +1,26 @@
+/** The worker's environment. */
+import { port, readEnvironment, sharedEnvironment, wholeNumber } from '@wa-dispatch/dispatch'
+import { z } from 'zod'
+
+/** @throws {ConfigurationError} */
+export function readConfig(env: NodeJS.ProcessEnv) {
+  const values = readEnvironment(
+    {
+      ...sharedEnvironment,
+      WORKER_HOST: z.string().min(1).default('127.0.0.1'),
+      WORKER_PORT: port(3001),
+      WORKER_CONCURRENCY: wholeNumber(100, 1, 10_000),
+    },
+    env,
+  )
+  return {
+    redisUrl: values.REDIS_URL,
+    accountsFile: values.ACCOUNTS_FILE,
+    retentionDays: values.RETENTION_DAYS,
+    logLevel: values.LOG_LEVEL,
+    host: values.WORKER_HOST,
+    port: values.WORKER_PORT,
+    /** Attempts in flight, all lanes together. */
+    concurrency: values.WORKER_CONCURRENCY,
+  }
+}
