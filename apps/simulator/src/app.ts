@@ -4,6 +4,7 @@ import Fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  LogController,
 } from 'fastify'
 import { Accounts } from './accounts/accounts.ts'
 import { fileSchema, type SimulatorFileInput } from './config.ts'
@@ -49,7 +50,7 @@ export function buildSimulator({ file = {}, logLevel = 'silent' }: SimulatorOpti
 
   const app = Fastify({
     logger: { level: logLevel },
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     // Requests that a fault left hanging would keep it open for ever.
     forceCloseConnections: true,
     return503OnClosing: false,
@@ -147,8 +148,8 @@ function recordUnknown({ records }: World, request: FastifyRequest): void {
       method: request.method,
       path: request.url,
       rawHeaders: request.raw.rawHeaders,
-      body: undefined,
-      answerBody: undefined,
+      body: null,
+      answerBody: null,
       answerHeaders: undefined,
       rule: undefined,
       reason: 'no system has this path',

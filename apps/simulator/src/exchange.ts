@@ -5,10 +5,8 @@
 import { hash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Accounts } from './accounts/accounts.ts'
+import { answerOf, isAccepted, type Silence, withRetryAfter } from './faults/effects.ts'
 import type { Faults, Verdict } from './faults/faults.ts'
-import { garbageAnswer } from './faults/garbage.ts'
-import { retryAfterValue } from './faults/retry-after.ts'
-import type { Effect } from './faults/schema.ts'
 import type { Detail, RecordStore } from './records/store.ts'
 import type { Answer, Endpoint, Head, System, Taken } from './systems/system.ts'
 import { cut, deliver, reset, write } from './transport.ts'
@@ -30,18 +28,20 @@ export interface World {
   records: RecordStore
 }
 
-/** Bodies and answers in the records are cut here; characters. */
-const longestKept = 16_384
+/** What is known of a message, whether it was taken or refused. */
+type About = Pick<Taken, 'recipient' | 'reference'> & Partial<Taken>
+
+/** Records are cut here, in characters: bodies and answers, and what is kept of every request. */
+const longestText = 16_384
+const longestName = 1024
 
 /** What happens instead of an answer. */
-const silences = {
-  'lost-response': (arrival: Arrival, latencyMs: number) => cut(arrival.response, latencyMs),
-  'reset-before-body': (arrival: Arrival, latencyMs: number) =>
-    reset(arrival.request, arrival.response, latencyMs),
-  'reset-after-body': (arrival: Arrival, latencyMs: number) =>
-    reset(arrival.request, arrival.response, latencyMs),
+const silences: Record<Silence, (arrival: Arrival, latencyMs: number) => void> = {
+  'lost-response': ({ response }, latencyMs) => cut(response, latencyMs),
+  'reset-before-body': ({ request, response }, latencyMs) => reset(request, response, latencyMs),
+  'reset-after-body': ({ request, response }, latencyMs) => reset(request, response, latencyMs),
   hang: () => {},
-} satisfies Record<string, (arrival: Arrival, latencyMs: number) => void>
+}
 
 /** Decides, records and answers a request whose body was read. */
 export function exchange(world: World, system: System, endpoint: Endpoint, arrival: Arrival): void {
@@ -50,12 +50,13 @@ export function exchange(world: World, system: System, endpoint: Endpoint, arriv
   const account = system.accountFromHead(head) ?? system.accountFromBody(body)
   const refusal = refuse(world, system, head, account, arrival)
   if (refusal !== undefined) {
-    conclude(world, system, arrival, account, undefined, refusal, refusal.code)
+    conclude(world, system, arrival, account, system.peek(body), refusal, refusal.code)
     return
   }
   const taken = body === undefined ? { problem: 'body is not valid JSON' } : endpoint.check(body)
   if ('problem' in taken) {
-    conclude(world, system, arrival, account, undefined, system.refuseBody(taken.problem), taken.problem)
+    const answer = system.refuseBody(taken.problem)
+    conclude(world, system, arrival, account, system.peek(body), answer, taken.problem)
     return
   }
   const subject = {
@@ -163,70 +164,17 @@ function suffer(
   deliver(arrival.response, answer, { latencyMs, slowBody, cutBody })
 }
 
-function isAccepted(effect: Effect | undefined): boolean {
-  if (effect === undefined) return true
-  switch (effect.kind) {
-    case 'lost-response':
-      return true
-    case 'answer':
-    case 'hang':
-      return effect.accepted
-    case 'garbage':
-      return effect.accepted ?? (effect.status ?? 200) < 300
-    default:
-      return false
-  }
-}
-
-function answerOf(
-  effect: Effect | undefined,
-  system: System,
-  taken: Taken,
-  requestId: string,
-): Answer | keyof typeof silences {
-  if (effect === undefined) return system.success(requestId, taken)
-  switch (effect.kind) {
-    case 'error': {
-      const answer = system.errors[effect.name]!(effect.message, effect.status)
-      return withRetryAfter(answer, effect.retryAfter)
-    }
-    case 'answer': {
-      const { status, body = '', headers = {} } = effect
-      const lowerCase = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
-      const answer = {
-        status,
-        code: String(status),
-        body: typeof body === 'string' ? body : JSON.stringify(body),
-        headers: Object.fromEntries(lowerCase) as Record<string, string>,
-      }
-      return withRetryAfter(answer, effect.retryAfter)
-    }
-    case 'garbage':
-      return garbageAnswer(effect.garbage, system, requestId, taken, effect.status)
-    default:
-      return effect.kind
-  }
-}
-
-function withRetryAfter(
-  answer: Answer,
-  retryAfter: Parameters<typeof retryAfterValue>[0] | undefined,
-): Answer {
-  if (retryAfter === undefined) return answer
-  return { ...answer, headers: { ...answer.headers, 'retry-after': retryAfterValue(retryAfter) } }
-}
-
 /** Records a refusal and answers with it. */
 function conclude(
   world: World,
   system: System,
   arrival: Arrival,
   account: string | undefined,
-  taken: Taken | undefined,
+  about: About | undefined,
   answer: Answer,
   reason: string,
 ): void {
-  record(world, system, arrival, account, taken, answer, undefined, { reason })
+  record(world, system, arrival, account, about, answer, undefined, { reason })
   write(arrival.response, answer)
 }
 
@@ -235,7 +183,7 @@ function record(
   system: System,
   { request, body, arrivedAtMs }: Arrival,
   account: string | undefined,
-  taken: Taken | undefined,
+  about: About | undefined,
   answer: Answer | string,
   requestId: string | undefined,
   { rule, reason }: Pick<Partial<Detail>, 'rule' | 'reason'> = {},
@@ -244,21 +192,21 @@ function record(
   records.add({
     atMs: arrivedAtMs,
     provider: system.provider,
-    account: account ?? null,
-    recipient: taken?.recipient ?? null,
-    type: taken?.type ?? null,
+    account: clipped(account, longestName),
+    recipient: clipped(about?.recipient, longestName),
+    type: about?.type ?? null,
     accepted: requestId !== undefined,
     requestId: requestId ?? null,
-    reference: taken?.reference ?? null,
-    fingerprint: requestId === undefined ? 0 : fingerprint(system, account, taken!),
+    reference: clipped(about?.reference, longestName),
+    fingerprint: requestId === undefined ? 0 : fingerprint(system, account, about as Taken),
     status: spoken?.status ?? 0,
     code: spoken?.code ?? (answer as string),
     detail: {
       method: request.method!,
       path: request.url!,
       rawHeaders: request.rawHeaders,
-      body: shortened(body),
-      answerBody: shortened(spoken?.body),
+      body: clipped(body, longestText),
+      answerBody: clipped(spoken?.body, longestText),
       answerHeaders: spoken?.headers,
       rule,
       reason,
@@ -272,8 +220,9 @@ function fingerprint(system: System, account: string | undefined, { recipient, c
   return Number.parseInt(hash('sha1', message, 'hex').slice(0, 13), 16)
 }
 
-const shortened = (text: string | undefined): string | undefined =>
-  text !== undefined && text.length > longestKept ? text.slice(0, longestKept) : text
+function clipped(text: string | null | undefined, length: number): string | null {
+  return text == null ? null : text.length > length ? text.slice(0, length) : text
+}
 
 function parsed(text: string | undefined): unknown {
   if (text === undefined || text === '') return undefined

@@ -12,8 +12,8 @@ export interface Detail {
   path: string
   /** As `IncomingMessage.rawHeaders` has them: names and values in turn. */
   rawHeaders: string[]
-  body: string | undefined
-  answerBody: string | undefined
+  body: string | null
+  answerBody: string | null
   answerHeaders: Record<string, string> | undefined
   /** The fault rule that decided, and why a request was refused. */
   rule: string | undefined

@@ -14,7 +14,7 @@ function viewDetail(detail: Detail, answer: { status: number; code: string }): R
     path: detail.path,
     headers: headersOf(detail.rawHeaders),
     body: parsedOr(detail.body),
-    rawBody: detail.body ?? null,
+    rawBody: detail.body,
     answer: { ...answer, headers: detail.answerHeaders ?? {}, body: parsedOr(detail.answerBody) },
     fault: detail.rule ?? null,
     reason: detail.reason ?? null,
@@ -32,8 +32,8 @@ function headersOf(rawHeaders: string[]): Record<string, string> {
   return headers
 }
 
-function parsedOr(text: string | undefined): unknown {
-  if (text === undefined) return null
+function parsedOr(text: string | null): unknown {
+  if (text === null) return null
   try {
     return JSON.parse(text)
   } catch {

@@ -10,7 +10,7 @@
  */
 import { z } from 'zod'
 import { newUuid } from './request-ids.ts'
-import { type Answer, type Endpoint, type NamedError, type System, soleHeader } from './system.ts'
+import { type Answer, type Endpoint, type NamedError, peekAt, type System, soleHeader } from './system.ts'
 import { digitsOnly, firstProblem, interactiveObject, reactionObject } from './whatsapp.ts'
 
 const envelope = {
@@ -73,6 +73,7 @@ export const gupshup: System = {
   endpoints: [endpoint],
   accountFromHead: ({ parameters }) => parameters.appId,
   accountFromBody: () => undefined,
+  peek: (body) => peekAt(body, 'to'),
   credentials({ headers }) {
     const token = soleHeader(headers, 'authorization')
     return token !== undefined && /^\S+$/.test(token) ? { token } : undefined

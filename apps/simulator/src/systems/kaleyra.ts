@@ -9,7 +9,15 @@
  */
 import { z } from 'zod'
 import { newKaleyraId } from './request-ids.ts'
-import { type Answer, type Endpoint, type NamedError, type System, soleHeader } from './system.ts'
+import {
+  type Answer,
+  type Endpoint,
+  type NamedError,
+  peekAt,
+  type System,
+  soleHeader,
+  stringField,
+} from './system.ts'
 import { firstProblem, interactiveObject, reactionObject } from './whatsapp.ts'
 
 const envelope = {
@@ -107,6 +115,11 @@ export const kaleyra: System = {
   endpoints: [endpoint],
   accountFromHead: ({ parameters }) => parameters.phoneNumber?.replace(/^\+/, ''),
   accountFromBody: () => undefined,
+  peek(body) {
+    const { messaging_object: message, extra_info: extra } = (body ?? {}) as Record<string, unknown>
+    const found = peekAt(message, 'to')
+    return found && { ...found, reference: stringField(extra, 'ref')?.slice(0, 255) ?? null }
+  },
   credentials({ headers, parameters }) {
     const apiKey = soleHeader(headers, 'api-key')
     const sid = parameters.sid

@@ -70,6 +70,8 @@ export interface System {
   accountFromHead(head: Head): string | undefined
   /** The account as the body tells it, for the systems that name it there. */
   accountFromBody(body: unknown): string | undefined
+  /** Recipient and echo of a body that is refused, as far as they can be told; for the records. */
+  peek(body: unknown): Pick<Taken, 'recipient' | 'reference'> | undefined
   /** The credentials presented, or undefined where one is missing or not well-formed. */
   credentials(head: Head): Record<string, string> | undefined
   /** Refusals that are not about content. */
@@ -96,6 +98,18 @@ export function stringField(value: unknown, name: string): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const field = (value as Record<string, unknown>)[name]
   return typeof field === 'string' && field !== '' ? field : undefined
+}
+
+/** For systems that have recipient and echo at the top of the body. */
+export function peekAt(
+  body: unknown,
+  recipientName: string,
+  referenceName?: string,
+): ReturnType<System['peek']> {
+  const recipient = stringField(body, recipientName)
+  if (recipient === undefined) return undefined
+  const reference = referenceName === undefined ? undefined : stringField(body, referenceName)
+  return { recipient: recipient.replaceAll('+', ''), reference: reference ?? null }
 }
 
 /** A header that is there, once, and holds something. */

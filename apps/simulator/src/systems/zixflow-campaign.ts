@@ -13,6 +13,7 @@ import {
   type Answer,
   type Endpoint,
   type NamedError,
+  peekAt,
   type System,
   soleHeader,
   stringField,
@@ -80,6 +81,7 @@ export const zixflowCampaign: System = {
   endpoints: [endpoint],
   accountFromHead: () => undefined,
   accountFromBody: (body) => stringField(body, 'phoneId'),
+  peek: (body) => peekAt(body, 'to'),
   credentials({ headers }) {
     const token = /^Bearer (\S+)$/.exec(soleHeader(headers, 'authorization') ?? '')?.[1]
     return token !== undefined ? { token } : undefined

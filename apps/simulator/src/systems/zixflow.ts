@@ -11,6 +11,7 @@ import {
   type Answer,
   type Endpoint,
   type NamedError,
+  peekAt,
   type System,
   soleHeader,
   stringField,
@@ -67,6 +68,7 @@ export const zixflow: System = {
   endpoints: [reaction, replyButtons],
   accountFromHead: () => undefined,
   accountFromBody: (body) => stringField(body, 'phone_id'),
+  peek: (body) => peekAt(body, 'recipient', 'post_back_data'),
   credentials({ headers }) {
     const apiKey = soleHeader(headers, 'x-api-key')
     const workspaceId = soleHeader(headers, 'x-workspace-id')
