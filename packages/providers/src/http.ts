@@ -51,17 +51,18 @@ export interface Http {
 /** More than any documented answer by three orders of magnitude; past it, reading stops. */
 export const bodyLimitBytes = 256 * 1024
 
-/**
- * Free connections are closed before a server with Node's default (5 s) closes them: a request written into a
- * connection that the other side is closing is lost without anybody knowing whether it was read.
- */
-const idleConnectionMs = 4_000
+export interface HttpSettings {
+  /** The most connections to one host; further calls wait for a free one. */
+  connections: number
+  /**
+   * How long a free connection is kept. Shorter than Node's default for servers (5 s): a request written into a
+   * connection that the other side is closing is lost without anybody knowing whether it was read.
+   */
+  idleConnectionMs?: number
+}
 
-/**
- * Builds the one HTTP client of a process.
- * @param connections the most connections kept to one host; further calls wait for a free one.
- */
-export function createHttp({ connections }: { connections: number }): Http {
+/** Builds the one HTTP client of a process. */
+export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettings): Http {
   const pool = {
     keepAlive: true,
     maxSockets: connections,
