@@ -80,7 +80,8 @@ export interface JsonProvider<Account = unknown> extends Provider<Account> {
 }
 
 function tell(outcome: SendOutcome, secrets: string[]): SendOutcome {
-  const code = tellableCode(outcome.code, secrets)
+  // Nothing may be left of a code or a text that was all invisible.
+  const code = tellableCode(outcome.code, secrets) || 'UNREADABLE_CODE'
   if (outcome.outcome === 'accepted') return { ...outcome, code }
-  return { ...outcome, code, message: tellable(outcome.message, secrets) }
+  return { ...outcome, code, message: tellable(outcome.message, secrets) || `the provider answered ${code}` }
 }

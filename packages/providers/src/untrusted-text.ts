@@ -12,7 +12,7 @@ const shortestSecret = 8
 export function tellable(text: string, secrets: readonly string[] = []): string {
   // The order matters: invisible characters inside a secret would hide it from the search, and a text cut
   // first could keep half a secret that is no longer recognised.
-  const visible = text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').replace(/\p{Cf}+/gu, '')
+  const visible = text.replace(/[\p{Cc}\p{Z}]+/gu, ' ').replace(/\p{Cf}+/gu, '')
   let clean = visible.toWellFormed().trim()
   for (const secret of secrets) {
     if (secret.length >= shortestSecret) clean = clean.replaceAll(secret, '[secret]')

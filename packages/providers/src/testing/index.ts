@@ -1,0 +1,3 @@
+export * from './describe-provider.ts'
+export * from './fixtures.ts'
+export * from './loopback.ts'

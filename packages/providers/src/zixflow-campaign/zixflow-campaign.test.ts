@@ -1,0 +1,5 @@
+import { describeProvider } from '../testing/describe-provider.ts'
+import { fixtures } from './fixtures.ts'
+import { zixflowCampaign } from './index.ts'
+
+describeProvider(zixflowCampaign, fixtures)
