@@ -7,7 +7,8 @@
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer } from 'testcontainers'
 import { afterAll } from 'vitest'
 import { freePort } from '../scripts/processes.ts'
-import { answersPing, dockerAnswers, hasImage, redisImage, startPrivateRedis } from '../scripts/redis.ts'
+import { answersPing } from '../scripts/redis-server.ts'
+import { dockerAnswers, hasImage, redisImage, startPrivateRedis } from '../scripts/redis.ts'
 
 export interface TestRedis {
   url: string
