@@ -9,6 +9,7 @@ import {
 
 export { dockerAnswers, hasImage, redisImage } from './redis-container.ts'
 export {
+  answersPing,
   findRedisServer,
   installedRedisServer,
   type PrivateRedis,

@@ -79,8 +79,24 @@ async function arrangeRedis(): Promise<Record<string, string>> {
   }
   const server = await findRedisServer({ log, problems })
   if (!container && !server) throw new Error(noRedisMessage(problems))
-  console.log(`Redis of the tests: ${container ? `containers (${redisImage})` : server?.how}`)
-  return { WA_TEST_REDIS: container ? 'container' : 'binary', ...(server ? redisServerEnv(server) : {}) }
+  console.log(`Redis of the tests: ${container ? `containers (${redisImage})` : server!.how}`)
+  return {
+    WA_TEST_REDIS: container ? 'container' : 'binary',
+    ...(server ? redisServerEnv(server) : {}),
+    ...(container ? await arrangeReaper(log) : {}),
+  }
+}
+
+/**
+ * Testcontainers starts a container that removes the others should the tests be killed. Where its image cannot
+ * be had, the tests need not fail for that: each of them removes its own.
+ */
+async function arrangeReaper(log: (line: string) => void): Promise<Record<string, string>> {
+  if (process.env.TESTCONTAINERS_RYUK_DISABLED === 'true') return {}
+  const { getReaperImage } = await import('testcontainers/build/reaper/reaper.js')
+  if (await hasImage(getReaperImage(), log)) return {}
+  log("Without Testcontainers' reaper: its image cannot be pulled.")
+  return { TESTCONTAINERS_RYUK_DISABLED: 'true' }
 }
 
 async function runVitest(env: Record<string, string>): Promise<void> {
