@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterAll, describe, expect, test } from 'vitest'
 import { bodyLimitBytes, createHttp, type HttpRequest } from './http.ts'
 import { closedPort, type Loopback, onWholeRequest, startHttp, startSocket } from './testing/loopback.ts'
@@ -235,7 +236,7 @@ describe.concurrent('an answer', () => {
         socket.on('close', closed)
       }),
     )
-    const reply = await http.post(posting(url))
+    const reply = await http.post(posting(url, { timeoutMs: 60_000 }))
     expect(reply).toMatchObject({ kind: 'reply', status: 200, truncated: true })
     expect(reply.kind === 'reply' && reply.body.length).toBe(bodyLimitBytes)
     await closing
@@ -275,6 +276,34 @@ describe.concurrent('connections', () => {
       serving(server).then(({ url }) => short.post(posting(url)))
     })
     expect(await closedByUs).toBe('closed')
+  })
+
+  test('on which the server answers without reading the request are closed', async () => {
+    let closed = () => {}
+    const closing = new Promise<void>((resolve) => {
+      closed = resolve
+    })
+    const { url } = await serving(
+      startSocket((socket) => {
+        socket.pause()
+        socket.write('HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno')
+        socket.on('close', closed)
+        setTimeout(() => socket.resume(), 200)
+      }),
+    )
+    // Neither the time-out nor the idle time may be what closes it.
+    const patient = createHttp({ connections: 1, idleConnectionMs: 60_000 })
+    servers.push(patient)
+    const long = posting(url, { json: { long: 'x'.repeat(20_000_000) }, timeoutMs: 60_000 })
+    expect(await patient.post(long)).toMatchObject({ kind: 'reply', status: 413, body: 'no' })
+    await closing
+  })
+
+  test('listeners on a shared signal go away with their call', async () => {
+    const { signal } = new AbortController()
+    const { url } = await serving(startHttp((_, response) => response.end('{}')))
+    for (let call = 0; call < 20; call++) await http.post(posting(url, { signal }))
+    expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 
   test('an answer slower than the idle time is still waited for', async () => {

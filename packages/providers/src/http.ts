@@ -121,7 +121,12 @@ function read(stream: Request, url: string): Promise<HttpReply | HttpFailure> {
       // Closes the connection too, so that an endless body costs nothing more.
       stream.destroy()
     })
-    stream.once('end', () => reply(false))
+    stream.once('end', () => {
+      reply(false)
+      // A server may answer without reading the request: the rest of it must not hang on, nor the signal's listener.
+      // A connection that can be kept is back in the pool by now.
+      stream.destroy()
+    })
     // `on`, since a second error after the first would otherwise have no listener and end the process.
     stream.on('error', (error: Error & { code?: string }) => fail(error.code ?? 'ERR_UNKNOWN', error.message))
     stream.once('close', () => fail('ERR_CLOSED', 'the connection was closed before an answer came'))
