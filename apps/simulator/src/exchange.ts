@@ -8,7 +8,7 @@ import type { Accounts } from './accounts/accounts.ts'
 import { answerOf, isAccepted, type Silence, withRetryAfter } from './faults/effects.ts'
 import type { Faults, Verdict } from './faults/faults.ts'
 import type { Detail, RecordStore } from './records/store.ts'
-import type { Answer, Endpoint, Head, System, Taken } from './systems/system.ts'
+import type { Answer, Endpoint, Head, Misfit, System, Taken } from './systems/system.ts'
 import { cut, deliver, reset, write } from './transport.ts'
 
 /** What one request brought. */
@@ -53,7 +53,7 @@ export function exchange(world: World, system: System, endpoint: Endpoint, arriv
     conclude(world, system, arrival, account, system.peek(body), refusal, refusal.code)
     return
   }
-  const taken = body === undefined ? { problem: 'body is not valid JSON' } : endpoint.check(body)
+  const taken = misfit(arrival, body) ?? endpoint.check(body)
   if ('problem' in taken) {
     const answer = system.refuseBody(taken.problem)
     conclude(world, system, arrival, account, system.peek(body), answer, taken.problem)
@@ -110,10 +110,15 @@ function refuse(
       return withRetryAfter(system.tooManyRequests(), entry.rateLimit?.retryAfter)
     }
   }
-  const contentType = head.headers['content-type']
-  return contentType !== undefined && /^application\/json\s*(?:;|$)/i.test(contentType)
-    ? undefined
-    : system.refuseBody('Content-Type must be application/json')
+  return undefined
+}
+
+function misfit({ request }: Arrival, body: unknown): Misfit | undefined {
+  const contentType = request.headers['content-type']
+  if (contentType === undefined || !/^application\/json\s*(?:;|$)/i.test(contentType)) {
+    return { problem: 'Content-Type must be application/json' }
+  }
+  return body === undefined ? { problem: 'body is not valid JSON' } : undefined
 }
 
 function accept(world: World, system: System, arrival: Arrival, account: string, taken: Taken): void {
