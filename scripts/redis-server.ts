@@ -139,19 +139,15 @@ export async function startPrivateRedis(options: PrivateRedisOptions = {}): Prom
   await mkdir(dir, { recursive: true })
   endStale(dir)
 
-  let port = options.port ?? (await freePort())
-  let running: Running | undefined
-  // Between finding a free port and listening on it, another may have taken it.
-  for (let attemptsLeft = options.port ? 1 : 5; !running; ) {
-    try {
-      running = await launch(server, dir, port, options.args ?? [])
-    } catch (error) {
-      attemptsLeft -= 1
-      if (attemptsLeft === 0 || !/already in use/i.test((error as Error).message)) throw error
-      port = await freePort()
-    }
+  const removeOwnDir = async () => {
+    if (!options.dir) await rm(dir, { recursive: true, force: true, maxRetries: 3 })
   }
-  let current = running
+  const launched = await launchOnPort(server, dir, options).catch(async (error) => {
+    await removeOwnDir()
+    throw error
+  })
+  const { port } = launched
+  let current = launched.running
 
   const end = async (signal: NodeJS.Signals) => {
     if (current.ended()) return
@@ -179,8 +175,21 @@ export async function startPrivateRedis(options: PrivateRedisOptions = {}): Prom
     },
     stop: async () => {
       await end('SIGTERM')
-      if (!options.dir) await rm(dir, { recursive: true, force: true, maxRetries: 3 })
+      await removeOwnDir()
     },
+  }
+}
+
+async function launchOnPort(server: RedisServer, dir: string, { port, args = [] }: PrivateRedisOptions) {
+  if (port) return { port, running: await launch(server, dir, port, args) }
+  // Between finding a free port and listening on it, another may have taken it.
+  for (let attemptsLeft = 5; ; attemptsLeft -= 1) {
+    const found = await freePort()
+    try {
+      return { port: found, running: await launch(server, dir, found, args) }
+    } catch (error) {
+      if (attemptsLeft === 1 || !/already in use/i.test((error as Error).message)) throw error
+    }
   }
 }
 
@@ -210,7 +219,7 @@ async function launch(
   await once(child, 'spawn')
   const release = guard({ pid: child.pid! })
   child.once('exit', release)
-  const exited = once(child, 'exit')
+  const exited = new Promise((resolve) => child.once('exit', resolve))
   await recordOwner(dir, child.pid!, port)
 
   const ended = () => child.exitCode !== null || child.signalCode !== null
@@ -218,6 +227,7 @@ async function launch(
   while (!(await answersPing(port))) {
     if (ended() || performance.now() > deadline) {
       child.kill('SIGKILL')
+      await exited
       const tail = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-5).join('\n')
       throw new Error(`${server.command} did not start on port ${port}:\n${tail}`)
     }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -86,8 +86,12 @@ describe.skipIf(!server)('a private Redis', () => {
     expect((policy as string[])[1]).toBe('allkeys-lru')
   })
 
-  test('says why it did not start', async () => {
+  test('says why it did not start, and leaves nothing', async () => {
+    const dirs = () =>
+      readdirSync(join(cacheDir, 'redis-run')).filter((name) => name.startsWith(`${process.pid}-`))
+    const before = dirs()
     await expect(startServer({ args: ['--no-such-setting', '1'] })).rejects.toThrow(/no-such-setting/)
+    expect(dirs()).toEqual(before)
   })
 
   test('keeps a folder that it was given and removes its own', async () => {
