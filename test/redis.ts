@@ -7,8 +7,8 @@
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer } from 'testcontainers'
 import { afterAll } from 'vitest'
 import { freePort } from '../scripts/processes.ts'
-import { answersPing } from '../scripts/redis-server.ts'
 import { dockerAnswers, hasImage, redisImage, startPrivateRedis } from '../scripts/redis.ts'
+import { answersPing } from '../scripts/redis-server.ts'
 
 export interface TestRedis {
   url: string
@@ -23,13 +23,22 @@ export interface TestRedis {
   stop(): Promise<void>
 }
 
-/** Starts a Redis for this test file; it ends with the file. */
-export async function useRedis(args: string[] = []): Promise<TestRedis> {
+/** Where something is told to end: with its file by default, with its test when that is given. */
+export type OnEnd = (end: () => Promise<void>) => void
+
+/** Starts a Redis; it ends with the test file, or with the test whose `onTestFinished` is given. */
+export async function useRedis({
+  args = [],
+  onEnd = afterAll,
+}: {
+  args?: string[]
+  onEnd?: OnEnd
+} = {}): Promise<TestRedis> {
   const how =
     process.env.WA_TEST_REDIS ??
     ((await dockerAnswers()) && (await hasImage(redisImage)) ? 'container' : 'binary')
   const redis = how === 'container' ? await containerRedis(args) : await binaryRedis(args)
-  afterAll(() => redis.stop())
+  onEnd(() => redis.stop())
   return redis
 }
 

@@ -12,6 +12,7 @@ import type { MessageView } from '@wa-dispatch/dispatch'
 import { afterAll, expect } from 'vitest'
 import { checkoutDir } from '../scripts/checkout.ts'
 import { freePort, type StartedProcess, startProcess } from '../scripts/processes.ts'
+import type { OnEnd } from './redis.ts'
 
 const key = 'a-key-for-tests'
 export const apiKeys = `tests:${createHash('sha256').update(key).digest('hex')}:send+read+admin`
@@ -46,6 +47,7 @@ export interface StackOptions {
   /** `baseUrl` is filled in with the simulator's address. */
   accounts: Record<string, unknown>[]
   env?: Record<string, string | undefined>
+  onEnd?: OnEnd
 }
 
 export type Stack = Awaited<ReturnType<typeof startStack>>
@@ -117,8 +119,7 @@ export async function startStack(options: StackOptions) {
   ) => {
     const process = await startProcess({ name, entry, env: { ...env, ...extra } })
     started.push(process)
-    if (typeof ready === 'string') await process.ready(ready)
-    else await process.outputMatch(ready)
+    await process.ready(ready)
     return process
   }
   await start('simulator', 'apps/simulator/src/main.ts', `${simulatorUrl}/simulator/accounts`, {})
@@ -172,15 +173,14 @@ export async function startStack(options: StackOptions) {
     control,
     startApi: (fault?: { module: string; env?: Record<string, string> }) =>
       start('api', 'apps/api/src/main.ts', `${apiUrl}/health/ready`, { ...preloaded(fault) }),
-    startWorker: (
+    startWorker: async (
       fault?: { module: string; env?: Record<string, string> },
       extra: Record<string, string> = {},
-    ) =>
-      start('worker', 'apps/worker/src/main.ts', /"worker\.ready"/, {
-        WORKER_PORT: '0',
-        ...preloaded(fault),
-        ...extra,
-      }),
+    ) => {
+      const port = await freePort()
+      const env = { WORKER_PORT: String(port), ...preloaded(fault), ...extra }
+      return start('worker', 'apps/worker/src/main.ts', `http://127.0.0.1:${port}/health/ready`, env)
+    },
 
     /** Accepts one message and gives its id. */
     async send(message: Record<string, unknown>): Promise<string> {
@@ -265,6 +265,7 @@ export async function startStack(options: StackOptions) {
     },
   }
   const killed = new Set<StartedProcess>()
-  afterAll(() => stack.close())
+  const { onEnd = afterAll } = options
+  onEnd(() => stack.close())
   return stack
 }

@@ -31,7 +31,12 @@ const reaction = z.strictObject({
   }),
 })
 
-const mediaLink = z.strictObject({ link: z.httpUrl('an http or https URL').max(2048) })
+const mediaLink = z.strictObject({
+  link: z
+    .httpUrl('an http or https URL')
+    .regex(/^\S+$/, 'must not hold spaces: encode them as %20')
+    .max(2048),
+})
 const mediaId = z.strictObject({ id: z.string().min(1).max(256) })
 const documentLink = mediaLink.extend({ filename: z.string().min(1).max(240).optional() })
 const documentId = mediaId.extend({ filename: z.string().min(1).max(240).optional() })
