@@ -45,8 +45,14 @@ export class Idempotency {
     const reservation: Reservation = { fingerprint, ids }
     const taken = await this.#redis.set(name, JSON.stringify(reservation), 'EX', KEEP_SECONDS, 'NX')
     if (taken === 'OK') return { kind: 'new', ids }
-    const text = await this.#redis.get(name)
-    if (text === null) return this.reserve(owner, key, fingerprint, ids) // it ran out between the two
+    const earlier = await this.find(owner, key, fingerprint)
+    return earlier ?? this.reserve(owner, key, fingerprint, ids) // it ran out between the two
+  }
+
+  /** @returns what is reserved under the key already; undefined when it is new */
+  async find(owner: string, key: string, fingerprint: string): Promise<Reserved | undefined> {
+    const text = await this.#redis.get(idempotencyKey(owner, key))
+    if (text === null) return undefined
     const earlier = JSON.parse(text) as Reservation
     if (earlier.fingerprint !== fingerprint) return { kind: 'conflict' }
     return { kind: 'repeat', ids: earlier.ids, ...('answer' in earlier && { answer: earlier.answer }) }

@@ -92,6 +92,9 @@ const scriptNames = ['accept', 'claim', 'settle', 'requeue', 'end-waiting', 'res
 type ScriptName = (typeof scriptNames)[number]
 type Reply = (string | number)[]
 
+/** A name of its own: ioredis' pipelines have methods too, and `resolve` is one of them. */
+const commandOf = (name: ScriptName) => `ledger-${name}` as const
+
 const source = (name: string) => readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8')
 
 export class Ledger {
@@ -108,7 +111,8 @@ export class Ledger {
     this.#retentionSeconds = Math.round(options.retentionDays * 86_400)
     this.#clock = options.clock
     const record = source('record')
-    for (const name of scriptNames) this.#redis.defineCommand(name, { lua: `${record}\n${source(name)}` })
+    for (const name of scriptNames)
+      this.#redis.defineCommand(commandOf(name), { lua: `${record}\n${source(name)}` })
     this.#redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
   }
 
@@ -417,8 +421,11 @@ export class Ledger {
       ...moreKeys,
     ]
     const now = this.#clock ? Math.floor(this.#clock()) : ''
-    const commands = this.#redis as unknown as Record<ScriptName, (...args: unknown[]) => Promise<Reply>>
-    return commands[script](
+    const commands = this.#redis as unknown as Record<
+      ReturnType<typeof commandOf>,
+      (...args: unknown[]) => Promise<Reply>
+    >
+    return commands[commandOf(script)](
       all.length,
       ...all,
       slot,
