@@ -1,0 +1,48 @@
+/** The API's composition root. */
+import { ConfigurationError, connectRedis, exitOnFault } from '@wa-dispatch/dispatch'
+import closeWithGrace from 'close-with-grace'
+import { buildApp } from './app.ts'
+import { type ApiConfig, readConfig } from './config.ts'
+import { createLogger } from './request-log.ts'
+import { Storage } from './storage.ts'
+
+/** In-flight requests may take this long when the process is asked to end. */
+const CLOSE_MS = 10_000
+
+function configure(): ApiConfig {
+  try {
+    return readConfig(process.env)
+  } catch (error) {
+    return exitOnFault(error)
+  }
+}
+
+const config = configure()
+const log = createLogger(config.logLevel)
+const redis = connectRedis(config.redisUrl, 'api', log)
+const storage = new Storage({ redis, accounts: config.accounts, retentionDays: config.retentionDays, log })
+const app = await buildApp({ ...config, storage, log })
+
+closeWithGrace({ delay: CLOSE_MS, logger: log }, async ({ signal, err }) => {
+  if (err) log.error({ err }, 'api.crashed')
+  log.info({ signal }, 'api.closing')
+  await app.close()
+  await storage.close()
+  redis.disconnect()
+  log.info('api.closed')
+})
+
+storage.start()
+try {
+  await app.listen({
+    host: config.host,
+    port: config.port,
+    listenTextResolver: (address) => `api.listening at ${address}`,
+  })
+} catch (error) {
+  const { code, message } = error as NodeJS.ErrnoException
+  const variable = code === 'EADDRINUSE' || code === 'EACCES' ? 'API_PORT' : 'API_HOST'
+  exitOnFault(
+    new ConfigurationError([`${variable}: cannot listen on ${config.host}:${config.port}: ${message}`]),
+  )
+}

@@ -1,0 +1,54 @@
+/** One line a request, and an id by which caller and operator mean the same one. */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import { type Logger, pino } from 'pino'
+import type { App } from './app.ts'
+
+const prefix = randomBytes(6).toString('base64url')
+let count = 0
+
+/** Takes over the caller's `x-request-id` where it is a sane one. */
+export function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id']
+  if (typeof given === 'string' && /^[\w.:/+=-]{1,128}$/.test(given)) return given
+  return `${prefix}-${(++count).toString(36)}`
+}
+
+/** Errors as they may stand in a log: those of Redis hold the commands, and these hold messages and numbers. */
+function tellableError(error: Error): Record<string, unknown> {
+  const { name, message, stack } = error
+  return { type: name, message, stack, code: (error as NodeJS.ErrnoException).code }
+}
+
+export function createLogger(level: string): Logger {
+  return pino({ level, base: { process: 'api' }, serializers: { err: tellableError } })
+}
+
+/** The route, not the address: that may hold a phone number or a reference. */
+const routeOf = (request: FastifyRequest): string =>
+  request.routeOptions.url ??
+  request.url
+    .split('?', 1)[0]!
+    .slice(0, 100)
+    .replace(/\d(?=\d{4})/g, '•')
+
+export function logRequests(app: App): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    done()
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    request.log.info(
+      {
+        method: request.method,
+        route: routeOf(request),
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        key: request.caller?.name,
+      },
+      'request',
+    )
+    done()
+  })
+}
