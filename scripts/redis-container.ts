@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { guard } from './guard.ts'
 import { isAlive } from './processes.ts'
-import { answersPing, onPath } from './redis-server.ts'
+import { onPath } from './redis-program.ts'
+import { answersPing } from './redis-server.ts'
 
 export const redisImage = 'redis:7'
 
