@@ -1,22 +1,14 @@
 import { Redis } from 'ioredis'
 import { dockerAnswers, hasImage, redisImage, startRedisContainer } from './redis-container.ts'
-import {
-  installedRedisServer,
-  packagedRedisServer,
-  type RedisServer,
-  startPrivateRedis,
-} from './redis-server.ts'
+import { installedRedisServer, packagedRedisServer, type RedisServer } from './redis-program.ts'
+import { startPrivateRedis } from './redis-server.ts'
 
 export { dockerAnswers, hasImage, redisImage } from './redis-container.ts'
+export { findRedisServer, type RedisServer, redisServerEnv } from './redis-program.ts'
 export {
   answersPing,
-  findRedisServer,
-  installedRedisServer,
   type PrivateRedis,
   type PrivateRedisOptions,
-  packagedRedisServer,
-  type RedisServer,
-  redisServerEnv,
   startPrivateRedis,
 } from './redis-server.ts'
 
