@@ -1,26 +1,28 @@
 /**
  * Loaded in front of a process (`node --import`): ends it with SIGKILL at an exact point, as a power cut would.
+ * Everybody waits at that point; when the last one expected is there, the process ends.
  *
  * KILL_AT: `accepted` (stored, its job not yet added) · `before-claim` · `claimed` (nothing written yet) ·
- * `before-settle` (the answer is there, not written down). KILL_AFTER: at which call, 1 by default.
+ * `before-settle` (the answer is there, not written down). KILL_WITH: how many are there at that moment, 1 by default.
  */
 import { Ledger } from '@wa-dispatch/dispatch'
 import { Queue } from 'bullmq'
 
-let calls = 0
-const after = Number(process.env.KILL_AFTER ?? 1)
-const strike = () => {
-  if (++calls >= after) process.kill(process.pid, 'SIGKILL')
+let waiting = 0
+const expected = Number(process.env.KILL_WITH ?? 1)
+const strike = (): Promise<void> => {
+  if (++waiting >= expected) process.kill(process.pid, 'SIGKILL')
+  return new Promise(() => undefined)
 }
 
 type Method = (...args: unknown[]) => Promise<unknown>
-function around(prototype: object, method: string, before: () => void, then: () => void): void {
+function around(prototype: object, method: string, before: () => unknown, then: () => unknown): void {
   const methods = prototype as Record<string, Method>
   const original = methods[method]!
   methods[method] = async function (this: unknown, ...args: unknown[]) {
-    before()
+    await before()
     const result = await original.apply(this, args)
-    then()
+    await then()
     return result
   }
 }
