@@ -25,7 +25,7 @@ async function house(
   account: Record<string, unknown> = {},
 ): Promise<{ stack: Stack; redis: TestRedis }> {
   const onEnd = (end: () => Promise<void>) => context.onTestFinished(end)
-  const redis = await useRedis({ onEnd })
+  const redis = await useRedis(onEnd)
   const stack = await startStack({
     redisUrl: redis.url,
     accounts: allAccounts(account).slice(0, 1),
@@ -193,6 +193,15 @@ describe.concurrent('a worker', { timeout: 120_000 }, () => {
     const { uncertain } = await accounted(stack, ids)
     expect(uncertain).toBe(0)
     expect(await stack.requests({ detail: 'false' })).toHaveLength(COUNT)
+  })
+
+  test('told to stop while Redis is away goes in good order, since nothing is in flight', async (context) => {
+    const { expect } = context
+    const { stack, redis } = await house(context)
+    const worker = await stack.startWorker()
+    await redis.kill()
+    await sleep(500)
+    expect(await worker.stop()).toEqual({ code: 0, signal: null })
   })
 
   test('told to stop twice exits at once', async (context) => {

@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Ledger, type MessageId, type Settlement } from '@wa-dispatch/dispatch'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { endings } from './endings.ts'
 import { type TestRedis, useRedis } from './redis.ts'
 
+const onEnd = endings()
 let server: TestRedis
 let redis: Redis
 let ledger: Ledger
@@ -11,7 +13,7 @@ let now = 1_790_000_000_000
 const account = 'kaleyra-in'
 
 beforeAll(async () => {
-  server = await useRedis()
+  server = await useRedis(onEnd)
   redis = new Redis(server.url)
 })
 afterAll(() => redis?.disconnect())

@@ -5,10 +5,11 @@
  * WA_TEST_REDIS: `container` or `binary` forces one of them.
  */
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer } from 'testcontainers'
-import { afterAll } from 'vitest'
+import { guard } from '../scripts/guard.ts'
 import { freePort } from '../scripts/processes.ts'
 import { dockerAnswers, hasImage, redisImage, startPrivateRedis } from '../scripts/redis.ts'
 import { answersPing } from '../scripts/redis-server.ts'
+import type { OnEnd } from './endings.ts'
 
 export interface TestRedis {
   url: string
@@ -23,17 +24,8 @@ export interface TestRedis {
   stop(): Promise<void>
 }
 
-/** Where something is told to end: with its file by default, with its test when that is given. */
-export type OnEnd = (end: () => Promise<void>) => void
-
-/** Starts a Redis; it ends with the test file, or with the test whose `onTestFinished` is given. */
-export async function useRedis({
-  args = [],
-  onEnd = afterAll,
-}: {
-  args?: string[]
-  onEnd?: OnEnd
-} = {}): Promise<TestRedis> {
+/** Starts a Redis that ends with the test file or the test. */
+export async function useRedis(onEnd: OnEnd, args: string[] = []): Promise<TestRedis> {
   const how =
     process.env.WA_TEST_REDIS ??
     ((await dockerAnswers()) && (await hasImage(redisImage)) ? 'container' : 'binary')
@@ -61,6 +53,7 @@ async function containerRedis(args: string[]): Promise<TestRedis> {
     .withExposedPorts({ container: 6379, host: port })
     .withCommand(['--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction', ...args])
     .start()
+  const release = guard({ container: started.getId() })
   const { container } = await getContainerRuntimeClient()
   const handle = container.getById(started.getId())
   const answering = async () => {
@@ -78,6 +71,9 @@ async function containerRedis(args: string[]): Promise<TestRedis> {
     },
     freeze: async () => void (await handle.pause()),
     thaw: async () => void (await handle.unpause()),
-    stop: async () => void (await started.stop({ timeout: 1_000 })),
+    stop: async () => {
+      await started.stop({ timeout: 1_000 })
+      release()
+    },
   }
 }

@@ -3,6 +3,7 @@
  * The provider's errors are the simulator's; all rows run at the same time, each with a recipient of its own.
  */
 import { beforeAll, describe, expect, test } from 'vitest'
+import { endings } from './endings.ts'
 import { useRedis } from './redis.ts'
 import { allAccounts, reaction, replyButtons, type Stack, startStack } from './stack.ts'
 
@@ -135,13 +136,15 @@ const rows: Row[] = [
   ]),
 ]
 
+const onEnd = endings()
 let stack: Stack
 const ids = new Map<Row, string>()
 const recipient = (row: Row) => String(919_800_000_000 + rows.indexOf(row))
 
 beforeAll(async () => {
-  const redis = await useRedis()
+  const redis = await useRedis(onEnd)
   stack = await startStack({
+    onEnd,
     redisUrl: redis.url,
     accounts: allAccounts({ retry: { unavailable: { delaysMs: DELAYS_MS } } }),
     env: { LOG_LEVEL: 'warn' },
@@ -179,8 +182,9 @@ describe('each documented error and each way of not getting an answer', () => {
 
 describe('a connection that never came about', () => {
   test('is tried again like an unavailable provider, and fails with its code', async () => {
-    const redis = await useRedis()
+    const redis = await useRedis(onEnd)
     const away = await startStack({
+      onEnd,
       redisUrl: redis.url,
       accounts: allAccounts({
         baseUrl: 'http://127.0.0.1:9',

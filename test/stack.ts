@@ -9,10 +9,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import type { MessageView } from '@wa-dispatch/dispatch'
-import { afterAll, expect } from 'vitest'
+import { expect } from 'vitest'
 import { checkoutDir } from '../scripts/checkout.ts'
 import { freePort, type StartedProcess, startProcess } from '../scripts/processes.ts'
-import type { OnEnd } from './redis.ts'
+import type { OnEnd } from './endings.ts'
 
 const key = 'a-key-for-tests'
 export const apiKeys = `tests:${createHash('sha256').update(key).digest('hex')}:send+read+admin`
@@ -47,7 +47,8 @@ export interface StackOptions {
   /** `baseUrl` is filled in with the simulator's address. */
   accounts: Record<string, unknown>[]
   env?: Record<string, string | undefined>
-  onEnd?: OnEnd
+  /** Where it is told how it ends. */
+  onEnd: OnEnd
 }
 
 export type Stack = Awaited<ReturnType<typeof startStack>>
@@ -268,7 +269,6 @@ export async function startStack(options: StackOptions) {
     },
   }
   const killed = new Set<StartedProcess>()
-  const { onEnd = afterAll } = options
-  onEnd(() => stack.close())
+  options.onEnd(() => stack.close())
   return stack
 }

@@ -2,13 +2,16 @@
  * The five provider systems, each from the API to the provider: what arrives there is what its document prints.
  */
 import { beforeAll, describe, expect, test } from 'vitest'
+import { endings } from './endings.ts'
 import { useRedis } from './redis.ts'
 import { allAccounts, type Stack, startStack } from './stack.ts'
 
+const onEnd = endings()
 let stack: Stack
 beforeAll(async () => {
-  const redis = await useRedis()
+  const redis = await useRedis(onEnd)
   stack = await startStack({
+    onEnd,
     redisUrl: redis.url,
     accounts: [
       ...allAccounts(),

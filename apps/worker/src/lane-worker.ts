@@ -1,4 +1,5 @@
 /** One BullMQ worker per lane: how jobs come to the story in process-dispatch.ts. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fetchWindow, type Lane, type LaneJob, parseMessageId } from '@wa-dispatch/dispatch'
 import { UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
@@ -50,6 +51,22 @@ export function startLaneWorker(
   worker.on('lockRenewalFailed', (jobIds) => {
     for (const jobId of jobIds) worker.cancelJob(jobId, 'the lock on the job was lost')
   })
-  worker.on('error', (error) => log.warn({ account: account.id, reason: error.message }, 'lane.error'))
+  worker.on('error', (error) => {
+    // A Redis that is away is in the log already, once.
+    if (connection.status === 'ready') log.warn({ account: account.id, reason: error.message }, 'lane.error')
+  })
   return worker
+}
+
+/** What BullMQ may still have to write once the last attempt has ended. */
+const LAST_WORDS_MS = 2_000
+
+/**
+ * Takes no more jobs and waits for the attempts in flight. BullMQ's own close waits for a Redis that is away, also
+ * when nothing is in flight any more: then nothing is lost by going.
+ * @param idle resolves when no attempt is in flight
+ */
+export async function closeLaneWorkers(workers: LaneWorker[], idle: () => Promise<void>): Promise<void> {
+  const closing = Promise.all(workers.map((worker) => worker.close()))
+  await Promise.race([closing, idle().then(() => sleep(LAST_WORDS_MS))])
 }

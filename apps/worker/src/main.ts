@@ -15,7 +15,7 @@ import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { readConfig } from './config.ts'
 import { buildHealth } from './health.ts'
-import { prepareLane, startLaneWorker } from './lane-worker.ts'
+import { closeLaneWorkers, prepareLane, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
 import { Slots } from './slots.ts'
@@ -69,7 +69,7 @@ for (const reason of [...unsafe, ...unknown]) log.warn({ reason }, 'redis.unsafe
 
 const lanes = accounts.map((account) => {
   const lane = createLane(account.id, ledger, redis)
-  lane.on('error', (error) => log.warn({ account: account.id, reason: error.message }, 'lane.error'))
+  lane.on('error', () => undefined) // what is wrong with Redis is in the log already
   const dependencies: DispatchDependencies = {
     account,
     limiterKey: ledger.keysOf(account.id).limiter,
@@ -83,12 +83,11 @@ const lanes = accounts.map((account) => {
   }
   return { account, lane, dependencies }
 })
-closers.push(() => Promise.all(lanes.map(({ lane }) => lane.close())))
 for (const { lane, dependencies } of lanes) await prepareLane(lane, dependencies)
 const workers = lanes.map(({ lane, dependencies }) =>
   startLaneWorker(lane, dependencies, redis, config.concurrency),
 )
-closers.push(() => Promise.all(workers.map((worker) => worker.close())))
+closers.push(() => closeLaneWorkers(workers, () => slots.idle()))
 
 const sweeper = new Sweeper({ ledger, redis, lanes, log })
 sweeper.start()

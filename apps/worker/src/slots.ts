@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /**
  * The attempts in flight of one process, shared by its lanes. A lane whose provider hangs cannot take them all:
  * each other lane keeps a few of its own.
@@ -30,6 +32,11 @@ export class Slots {
     const waiting = this.#waiting.get(lane) ?? []
     this.#waiting.set(lane, waiting)
     await new Promise<void>((resolve) => waiting.push(resolve))
+  }
+
+  /** Resolves when no slot is taken. */
+  async idle(): Promise<void> {
+    while (this.#inUse > 0) await sleep(20)
   }
 
   release(lane: string): void {
