@@ -107,7 +107,16 @@ export function loadAccounts(file: string, env: NodeJS.ProcessEnv): Account[] {
 /** The same for what was read already; `name` stands in front of each fault. */
 export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'accounts.json'): Account[] {
   const faults: string[] = []
-  const fault = (path: string, message: string) => faults.push(`${name}: ${path}: ${message}`)
+  const told = new Set<string>()
+  /** One fault a path: what an unset variable would be is not judged as well. */
+  const fault = (path: string, message: string) => {
+    if (!told.has(path)) faults.push(`${name}: ${path}: ${message}`)
+    told.add(path)
+  }
+  const judge = (error: z.ZodError, path: string) => {
+    for (const issue of error.issues)
+      fault(`${path}.${z.core.toDotPath(issue.path)}`.replace(/\.$/, ''), issue.message)
+  }
   const outer = z.strictObject({
     accounts: z.array(z.record(z.string(), z.unknown())).min(1, 'at least one account'),
   })
@@ -122,13 +131,13 @@ export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'acc
     const shared = common.safeParse(
       Object.fromEntries(Object.entries(filled).filter(([key]) => commonFields.has(key))),
     )
-    if (!shared.success) faults.push(...faultsOf(shared.error, `${name}: ${path}.`))
+    if (!shared.success) judge(shared.error, path)
     const provider = providers[filled.provider as keyof typeof providers] as Provider<object> | undefined
     if (!provider) continue
     const own = provider.accountSchema.safeParse(
       Object.fromEntries(Object.entries(filled).filter(([key]) => !commonFields.has(key))),
     )
-    if (!own.success) faults.push(...faultsOf(own.error, `${name}: ${path}.`))
+    if (!own.success) judge(own.error, path)
     if (faults.length > found || !shared.success || !own.success) continue
     const base = shared.data.baseUrl ?? provider.defaults.baseUrl
     if (!base) {

@@ -106,7 +106,7 @@ export function decide(outcome: SendOutcome, rules: RetryRules, context: Attempt
   ): Settlement {
     const due = context.now + Math.ceil(waitMs)
     const expired = context.expiresAt > 0 && due >= context.expiresAt
-    return expired ? { ...base, state: 'expired', counts, error } : { ...base, state, at: due, counts }
+    return expired ? { ...base, state: 'expired', counts, error } : { ...base, state, at: due, counts, error }
   }
 
   function held(error: MessageError, answered: boolean): Settlement {
