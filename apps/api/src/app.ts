@@ -15,7 +15,7 @@ import { dashboard } from './dashboard/dashboard.ts'
 import { createMetrics, metricsRoute } from './metrics.ts'
 import { describe, documentationRoutes } from './openapi.ts'
 import { asProblem, Problem, sendProblem } from './problems.ts'
-import { logRequests, requestIdOf } from './request-log.ts'
+import { logRequest, requestIdOf } from './request-log.ts'
 import { accountRoutes } from './routes/accounts/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
 import { messageRoutes } from './routes/messages/index.ts'
@@ -57,7 +57,6 @@ export async function buildApp(options: AppOptions): Promise<App> {
     genReqId: requestIdOf,
     bodyLimit: BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    handlerTimeout: REQUEST_TIMEOUT_MS,
     // Refusals of the framework that happen before any route is known.
     frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, asProblem(error)),
     clientErrorHandler: refuseBytes,
@@ -74,13 +73,13 @@ export async function buildApp(options: AppOptions): Promise<App> {
   })
 
   const headers = await securityHeaders()
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.headers(headers.data)
+  const metrics = createMetrics(storage)
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(headers.data).header('x-request-id', request.id)
     done()
   })
-  logRequests(app)
-  const metrics = createMetrics(storage)
   app.addHook('onResponse', (request, reply, done) => {
+    logRequest(request, reply)
     metrics.request(request, reply)
     done()
   })

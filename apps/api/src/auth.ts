@@ -18,8 +18,8 @@ declare module 'fastify' {
     caller: Caller | null
   }
   interface FastifyContextConfig {
-    /** What a key needs for this route; `open` for none, `session` where the dashboard asks by itself. */
-    scope?: Scope | 'open' | 'session'
+    /** What a key needs for this route; `open` for none. */
+    scope?: Scope | 'open'
   }
 }
 
@@ -42,7 +42,7 @@ export interface AuthOptions {
 }
 
 /**
- * Asks for a key on every route but those that say `open` or `session`; a route that says nothing is
+ * Asks for a key on every route but those that say `open`; a route under /v1 that says nothing is
  * a mistake, found when the application is built.
  */
 export function authenticate(app: App, { keys, authenticates }: AuthOptions): void {
@@ -58,22 +58,27 @@ export function authenticate(app: App, { keys, authenticates }: AuthOptions): vo
     keyGenerator: ({ ip }) => ip,
   })
 
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const { scope } = request.routeOptions.config
-    if (!scope || scope === 'open' || scope === 'session') return
+    if (!scope || scope === 'open') return done()
     const caller = authenticates ? callerOf(request, keys) : everybody
-    if (!caller) {
-      const { isAllowed, ...limit } = await refusals(request)
-      if (!isAllowed && 'isExceeded' in limit && limit.isExceeded) {
-        throw new Problem('too-many-requests', 'Too many refused keys from this address.', {
-          retryAfterSeconds: limit.ttlInSeconds,
-        })
-      }
-      throw new Problem('unauthorized', 'Send a configured key as "Authorization: Bearer <key>".')
-    }
-    if (!caller.scopes.has(scope)) throw new Problem('forbidden', `This needs a key with the scope ${scope}.`)
+    if (!caller) return void refuse(request).then(done, done)
+    if (!caller.scopes.has(scope))
+      return done(new Problem('forbidden', `This needs a key with the scope ${scope}.`))
     request.caller = caller
+    done()
   })
+
+  async function refuse(request: FastifyRequest): Promise<Problem> {
+    const { isAllowed, ...limit } = await refusals(request)
+    if (!isAllowed && 'isExceeded' in limit && limit.isExceeded) {
+      const retryAfterSeconds = Math.max(1, limit.ttlInSeconds)
+      return new Problem('too-many-requests', 'Too many refused keys from this address.', {
+        retryAfterSeconds,
+      })
+    }
+    return new Problem('unauthorized', 'Send a configured key as "Authorization: Bearer <key>".')
+  }
 }
 
 function callerOf({ headers }: FastifyRequest, keys: readonly ApiKey[]): Caller | undefined {

@@ -1,12 +1,16 @@
 /** What Prometheus reads from this process. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { z } from 'zod'
 import type { App } from './app.ts'
+import { bearer, refusals } from './openapi.ts'
 import { depthOf } from './routes/accounts/depth.ts'
 import type { Storage } from './storage.ts'
 
 export interface Metrics {
-  registry: Registry
+  contentType: string
+  /** All of them in the Prometheus text format. */
+  text(): Promise<string>
   /** Messages that were stored. */
   accepted(account: string, count?: number): void
   request(request: FastifyRequest, reply: FastifyReply): void
@@ -40,31 +44,39 @@ export function createMetrics(storage: Storage): Metrics {
     labelNames: ['account'],
     registers,
   })
-  new Gauge({
+  const depths = new Gauge({
     name: 'wa_dispatch_lane_depth',
     help: 'Jobs on the lane by account and state',
     labelNames: ['account', 'state'],
     registers,
-    async collect() {
-      this.reset()
-      uncertain.reset()
-      try {
-        storage.mustBeOpen()
-        for (const account of storage.accounts.keys()) {
-          const depth = await depthOf(storage, account)
-          uncertain.set({ account }, depth.uncertain)
-          for (const state of ['waiting', 'delayed', 'active'] as const)
-            this.set({ account, state }, depth[state])
-        }
-        redis.set(1)
-      } catch {
-        redis.set(0)
-      }
-    },
   })
 
+  /** Lanes are asked when somebody wants to know. Without a Redis the process still tells of itself. */
+  async function ask(): Promise<void> {
+    try {
+      storage.mustBeOpen()
+      const accounts = [...storage.accounts.keys()]
+      const found = await Promise.all(accounts.map((account) => depthOf(storage, account)))
+      for (const [index, account] of accounts.entries()) {
+        const depth = found[index]!
+        uncertain.set({ account }, depth.uncertain)
+        for (const state of ['waiting', 'delayed', 'active'] as const)
+          depths.set({ account, state }, depth[state])
+      }
+      redis.set(1)
+    } catch {
+      depths.reset()
+      uncertain.reset()
+      redis.set(0)
+    }
+  }
+
   return {
-    registry,
+    contentType: registry.contentType,
+    async text() {
+      await ask()
+      return registry.metrics()
+    },
     accepted: (account, count = 1) => accepted.inc({ account }, count),
     request(request, reply) {
       requests.observe(
@@ -76,21 +88,22 @@ export function createMetrics(storage: Storage): Metrics {
 }
 
 /** `GET /metrics`. */
-export function metricsRoute(app: App, { registry }: Metrics): void {
+export function metricsRoute(app: App, metrics: Metrics): void {
   app.get(
     '/metrics',
     {
       config: { scope: 'read' },
       schema: {
+        ...bearer,
         tags: ['operation'],
         summary: 'Metrics in the Prometheus text format',
-        security: [{ key: [] }],
+        response: { 200: { content: { 'text/plain': { schema: z.string() } } }, ...refusals() },
       },
     },
     async (_request, reply) =>
       reply
-        .type(registry.contentType)
+        .type(metrics.contentType)
         .serializer(String)
-        .send((await registry.metrics()) as never),
+        .send(await metrics.text()),
   )
 }

@@ -100,7 +100,12 @@ export async function documentationRoutes(app: App, headers: Headers): Promise<v
     scope.addHook('onRequest', async (_request, reply) => void reply.headers(headers))
     await scope.register(swaggerUi, {
       routePrefix: '/docs',
-      uiConfig: { deepLinking: true, persistAuthorization: false, tryItOutEnabled: true },
+      uiConfig: {
+        deepLinking: true,
+        layout: 'BaseLayout',
+        persistAuthorization: false,
+        tryItOutEnabled: true,
+      },
       theme: { title: 'wa-dispatch API' },
     })
   })

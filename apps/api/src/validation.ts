@@ -30,12 +30,16 @@ function flatten(issue: Issue, before: Path): FieldError[] {
     const nearest = issue.errors.reduce((best, one) => (one.length < best.length ? one : best))
     return nearest.flatMap((inner) => flatten(inner, path))
   }
-  const message =
-    path.length === 0 && issue.code === 'invalid_type' ? 'a JSON object is expected' : issue.message
-  return [{ path: pathOf(path), message }]
+  return [{ path: pathOf(path), message: wordsOf(issue, path) }]
 }
 
-/** @throws {Problem} 400 with what does not fit */
+function wordsOf({ code, message }: Issue, path: Path): string {
+  if (code !== 'invalid_type') return message
+  if (path.length === 0) return 'a JSON object is expected'
+  return message.endsWith('received undefined') ? 'is required' : message.replace(/^Invalid input: /, '')
+}
+
+/** @returns 400 with what does not fit */
 export function refuse(errors: FieldError[]): Problem {
   const first = errors[0]
   const detail = first
