@@ -1,0 +1,56 @@
+/** What arrived at the simulator, by its clock. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+interface Arrival {
+  seq: number
+  atMs: number
+  accepted: boolean
+  recipient: string | null
+}
+
+/** Longer than this nothing came: something is broken. */
+const SILENCE_MS = 60_000
+
+/**
+ * Forgets what came so far.
+ * @returns waits until `count` messages have come, each accepted and to a recipient of its own, and gives their rate,
+ * messages per second from the first to the last
+ */
+export async function expectArrivals(simulatorUrl: string, count: number, mustRun: () => void) {
+  const requests = `${simulatorUrl}/simulator/requests`
+  const page = async (query: string): Promise<Arrival[]> => {
+    const response = await fetch(`${requests}?detail=false&${query}`)
+    if (!response.ok) throw new Error(`simulator: ${response.status} ${await response.text()}`)
+    return ((await response.json()) as { items: Arrival[] }).items
+  }
+  await (await fetch(requests, { method: 'DELETE' })).body?.cancel()
+
+  return async (): Promise<number> => {
+    let first: Arrival | undefined
+    const deadline = performance.now() + SILENCE_MS + count
+    const untilDeadline = async () => {
+      mustRun()
+      if (performance.now() > deadline) throw new Error(`of ${count} messages not all arrived`)
+      await sleep(100)
+    }
+    while (!first) {
+      ;[first] = await page('limit=1')
+      if (!first) await untilDeadline()
+    }
+    // Asks for the last one only, so that asking costs the simulator next to nothing.
+    while ((await page(`limit=1&after=${first.seq + count - 2}`)).length === 0) await untilDeadline()
+
+    const all: Arrival[] = []
+    for (let after = 0; ; after = all.at(-1)!.seq) {
+      const items = await page(`limit=1000&after=${after}`)
+      if (items.length === 0) break
+      all.push(...items)
+    }
+    const accepted = new Set(all.filter((each) => each.accepted).map(({ recipient }) => recipient))
+    if (all.length !== count || accepted.size !== count)
+      throw new Error(
+        `of ${count} messages ${all.length} arrived, of which ${accepted.size} were accepted, each once`,
+      )
+    return (count - 1) / ((all.at(-1)!.atMs - first.atMs) / 1000)
+  }
+}

@@ -1,0 +1,71 @@
+/** What a stretch of work cost: time of a process, and of Redis. */
+import { readFileSync } from 'node:fs'
+import type { Redis } from 'ioredis'
+
+/** Linux counts the CPU time that it tells in hundredths of a second, whatever it counts in itself. */
+const TICKS_PER_SECOND = 100
+
+/** @returns CPU seconds, user and system, of all threads of the process; undefined where there is no /proc */
+export function cpuSecondsOf(pid: number): number | undefined {
+  let stat: string
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  } catch {
+    return undefined
+  }
+  // The second field is the program's name in brackets, which may itself hold spaces and brackets.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+}
+
+/** What Redis says of itself, since it started. */
+export interface RedisReading {
+  /** User and system, of all its threads. */
+  cpuSeconds: number
+  /** Also those that scripts call. */
+  commands: number
+  /** Scripts that were called. */
+  scripts: number
+  memoryBytes: number
+}
+
+export async function readRedis(redis: Redis): Promise<RedisReading> {
+  const info = `${await redis.info('everything')}`
+  const value = (name: string) => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1] ?? 0)
+  const calls = (name: string) =>
+    Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, 'm').exec(info)?.[1] ?? 0)
+  return {
+    cpuSeconds: value('used_cpu_user') + value('used_cpu_sys'),
+    commands: value('total_commands_processed'),
+    scripts: calls('eval') + calls('evalsha'),
+    memoryBytes: value('used_memory'),
+  }
+}
+
+/** What one message cost over a stretch of many. */
+export interface Cost {
+  /** Of the process that did the work; undefined where the system does not tell. */
+  cpuMs: number | undefined
+  redisCpuMs: number
+  redisCommands: number
+  redisScripts: number
+}
+
+/** Reads the meters now. @returns a function that reads them again and gives the cost of each of `count` messages */
+export async function startMeter(pid: number, redis: Redis): Promise<(count: number) => Promise<Cost>> {
+  const before = await readRedis(redis)
+  const cpuBefore = cpuSecondsOf(pid)
+  return async (count) => {
+    const cpuAfter = cpuSecondsOf(pid)
+    const after = await readRedis(redis)
+    return {
+      cpuMs:
+        cpuBefore === undefined || cpuAfter === undefined
+          ? undefined
+          : ((cpuAfter - cpuBefore) / count) * 1000,
+      redisCpuMs: ((after.cpuSeconds - before.cpuSeconds) / count) * 1000,
+      redisCommands: (after.commands - before.commands) / count,
+      redisScripts: (after.scripts - before.scripts) / count,
+    }
+  }
+}
