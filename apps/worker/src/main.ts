@@ -8,6 +8,7 @@ import {
   exitOnFault,
   Ledger,
   loadAccounts,
+  TotalsWriter,
   whenReady,
 } from '@wa-dispatch/dispatch'
 import { createHttp, type Provider, providers } from '@wa-dispatch/providers'
@@ -38,7 +39,9 @@ const limiter = createLimiter(redis)
 const http = createHttp({ connections: config.concurrency })
 const ids = accounts.map(({ id }) => id)
 const slots = new Slots(config.concurrency, ids)
-const { registry, metrics, publishRate } = createMetrics(ledger, ids, () => slots.inUse)
+const totals = new TotalsWriter(ledger, redis)
+const totalsTimer = setInterval(() => totals.flush().catch(() => undefined), 1_000)
+const { registry, metrics } = createMetrics(ids, totals, () => slots.inUse)
 
 let open = false
 const health = buildHealth(redis, registry, () => open)
@@ -87,16 +90,16 @@ for (const { lane, dependencies } of lanes) await prepareLane(lane, dependencies
 const workers = lanes.map(({ lane, dependencies }) =>
   startLaneWorker(lane, dependencies, redis, config.concurrency),
 )
+closers.push(() => {
+  clearInterval(totalsTimer)
+  return totals.flush().catch(() => undefined)
+})
 closers.push(() => closeLaneWorkers(workers, () => slots.idle()))
 
 const sweeper = new Sweeper({ ledger, redis, lanes, log })
 sweeper.start()
 closers.push(() => sweeper.close())
 
-const rateTimer = setInterval(() => {
-  if (redis.status === 'ready') publishRate(redis).catch(() => undefined)
-}, 1_000)
-closers.push(() => clearInterval(rateTimer))
 open = true
 log.info({ accounts: ids, concurrency: config.concurrency, address: health.server.address() }, 'worker.ready')
 

@@ -1,101 +1,76 @@
-/** What the worker counts, for Prometheus and for `GET /v1/accounts`. */
-import type { Ledger, OutcomeName } from '@wa-dispatch/dispatch'
-import type { Redis } from 'ioredis'
+/** What this worker counts, for Prometheus; names begin with `wa_dispatch_worker_`. The API tells the sum of all. */
+import { DURATION_BUCKETS, type OutcomeName, type TotalsWriter, WAIT_BUCKETS } from '@wa-dispatch/dispatch'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 export interface Metrics {
   attempted(account: string, outcome: OutcomeName, durationMs: number): void
+  /** Since the message was due. */
   waited(account: string, milliseconds: number): void
+  /** The message was put back to be tried again. */
   retried(account: string): void
 }
 
-const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
-
 /** @param inFlight attempts under way in this process */
-export function createMetrics(ledger: Ledger, accounts: string[], inFlight: () => number) {
+export function createMetrics(
+  accounts: string[],
+  totals: TotalsWriter,
+  inFlight: () => number,
+): { registry: Registry; metrics: Metrics } {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const registers = [registry]
+  const shared = { labelNames: ['account'], registers: [registry] }
   const attempts = new Counter({
-    name: 'wa_dispatch_attempts_total',
-    help: 'Attempts by account and outcome',
+    name: 'wa_dispatch_worker_attempts_total',
+    help: 'Attempts of this process by account and outcome',
     labelNames: ['account', 'outcome'],
-    registers,
+    registers: [registry],
   })
-  const latency = new Histogram({
-    name: 'wa_dispatch_attempt_duration_seconds',
+  const duration = new Histogram({
+    name: 'wa_dispatch_worker_attempt_duration_seconds',
     help: 'From the start of an attempt to the last byte of the answer',
-    labelNames: ['account'],
-    buckets: seconds,
-    registers,
+    buckets: [...DURATION_BUCKETS],
+    ...shared,
   })
   const wait = new Histogram({
-    name: 'wa_dispatch_queue_wait_seconds',
+    name: 'wa_dispatch_worker_queue_wait_seconds',
     help: 'From the time a message was due to its claim',
-    labelNames: ['account'],
-    buckets: [...seconds, 300, 1800, 7200],
-    registers,
+    buckets: [...WAIT_BUCKETS],
+    ...shared,
   })
   const retries = new Counter({
-    name: 'wa_dispatch_retries_total',
+    name: 'wa_dispatch_worker_retries_total',
     help: 'Attempts after which the message was put back to be tried again',
-    labelNames: ['account'],
-    registers,
+    ...shared,
   })
   new Gauge({
-    name: 'wa_dispatch_in_flight',
+    name: 'wa_dispatch_worker_in_flight',
     help: 'Attempts under way in this process',
-    registers,
+    registers: [registry],
     collect() {
       this.set(inFlight())
     },
   })
-  new Gauge({
-    name: 'wa_dispatch_messages',
-    help: 'Messages of the account that wait, are being sent, or are uncertain',
-    labelNames: ['account', 'state'],
-    registers,
-    async collect() {
-      for (const account of accounts) {
-        const depths = await ledger.depths(account)
-        for (const [state, count] of Object.entries(depths)) this.set({ account, state }, count)
-      }
-    },
-  })
-
-  const unwritten = new Map<string, number>()
-  // Resolving labels costs more than counting; an account and an outcome are resolved once.
-  const resolved = new Map<string, { inc(): void }>()
-  const counter = (account: string, outcome: OutcomeName) => {
-    const key = `${account} ${outcome}`
-    let found = resolved.get(key)
-    if (!found) {
-      found = attempts.labels(account, outcome)
-      resolved.set(key, found)
-    }
-    return found
-  }
+  // Resolving labels costs more than counting, so an account's are resolved once.
+  const lanes = new Map(
+    accounts.map((account) => [
+      account,
+      { duration: duration.labels(account), wait: wait.labels(account), retries: retries.labels(account) },
+    ]),
+  )
   const metrics: Metrics = {
     attempted(account, outcome, durationMs) {
-      counter(account, outcome).inc()
-      latency.observe({ account }, durationMs / 1000)
-      unwritten.set(account, (unwritten.get(account) ?? 0) + 1)
+      totals.attempted(account, outcome, durationMs)
+      attempts.inc({ account, outcome })
+      lanes.get(account)?.duration.observe(durationMs / 1_000)
     },
-    waited: (account, milliseconds) => wait.observe({ account }, Math.max(0, milliseconds) / 1000),
-    retried: (account) => retries.inc({ account }),
+    waited(account, milliseconds) {
+      totals.waited(account, milliseconds)
+      lanes.get(account)?.wait.observe(Math.max(0, milliseconds) / 1_000)
+    },
+    retried(account) {
+      totals.retried(account)
+      lanes.get(account)?.retries.inc()
+    },
   }
-
-  /** Adds the attempts of the last second to the account's measured rate, which all workers share. */
-  async function publishRate(redis: Redis): Promise<void> {
-    const now = await ledger.now()
-    const pipeline = redis.pipeline()
-    for (const [account, count] of unwritten) {
-      const key = ledger.keysOf(account).rate(Math.floor(now / 1000))
-      pipeline.incrby(key, count).expire(key, 60)
-    }
-    unwritten.clear()
-    if (pipeline.length) await pipeline.exec()
-  }
-
-  return { registry, metrics, publishRate }
+  return { registry, metrics }
 }

@@ -16,6 +16,7 @@
  * | wa:{n}:f:…     | zset   | hash of a reference → message ids by time |
  * | wa:{n}:l       | string | the limiter's next free instant, microseconds |
  * | wa:{n}:t:…     | string | attempts made in one second, kept for a minute |
+ * | wa:{n}:m       | hash   | what all workers have counted (totals.ts) |
  * | wa:idem:…      | string | an Idempotency-Key with the ids reserved for it and, later, the answer |
  * | wa:sweep       | string | which process sweeps at the moment |
  * | wa:lane:{n}:…  |        | BullMQ's own keys of the lane |
@@ -37,6 +38,7 @@ export function accountKeys(account: number) {
     uncertain: `${tag}:u`,
     expiring: `${tag}:x`,
     limiter: `${tag}:l`,
+    totals: `${tag}:m`,
     rate: (second: number) => `${tag}:t:${second}`,
     bucket: (bucket: string) => `${tag}:b:${bucket}`,
     content: (id: string) => `${tag}:c:${id.slice(4)}`,
