@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { MessageView } from '@wa-dispatch/dispatch'
+import type { Row } from './rows.ts'
+
+/** What the API says about one message of a batch. */
+export type Result = { id: string; error?: undefined } | { error: { detail: string } }
+
+/** What the simulator remembers of a message that it took. */
+export interface TakenMessage {
+  recipient: string
+  type: 'reaction' | 'interactive'
+  requestId: string
+}
+
+/** Requests at once when many messages are read: enough to be quick, few enough not to be a load. */
+const readersAtOnce = 8
+
+/** The few calls of the HTTP API that a sender needs. Every call ends when `signal` aborts. */
+export class ApiClient {
+  readonly #url: string
+  readonly #key: string
+  readonly #signal: AbortSignal
+
+  constructor(options: { url: string; key: string; signal: AbortSignal }) {
+    this.#url = options.url
+    this.#key = options.key
+    this.#signal = options.signal
+  }
+
+  /**
+   * Hands in up to 1,000 messages. The idempotency key makes it safe to ask again when no answer came.
+   * @returns a result for each message, in order
+   */
+  async send(rows: readonly Row[], idempotencyKey: string): Promise<Result[]> {
+    const body = JSON.stringify({ messages: rows.map(({ request }) => request) })
+    for (let triesLeft = 5; ; triesLeft -= 1) {
+      const response = await fetch(`${this.#url}/v1/messages/batch`, {
+        method: 'POST',
+        headers: { ...this.#headers, 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
+        body,
+        signal: this.#signal,
+      })
+      if (response.status === 503 && triesLeft > 1) {
+        await response.body?.cancel()
+        const seconds = Number(response.headers.get('retry-after') ?? 1)
+        await sleep(seconds * 1_000, undefined, { signal: this.#signal })
+        continue
+      }
+      const { results } = await this.#read<{ results: Result[] }>(response)
+      if (results.length !== rows.length) throw new Error('the API did not answer for every message')
+      return results
+    }
+  }
+
+  /** Reads messages by id, several at once. */
+  async messages(ids: readonly string[]): Promise<MessageView[]> {
+    const left = [...ids]
+    const found: MessageView[] = []
+    const reader = async () => {
+      for (let id = left.pop(); id !== undefined; id = left.pop()) {
+        found.push(await this.#get<MessageView>(`/v1/messages/${id}`))
+      }
+    }
+    await Promise.all(Array.from({ length: readersAtOnce }, reader))
+    return found
+  }
+
+  /** The message that a provider calls so. */
+  async findByRequestId(requestId: string): Promise<MessageView | undefined> {
+    const query = new URLSearchParams({ request_id: requestId })
+    const { items } = await this.#get<{ items: MessageView[] }>(`/v1/messages?${query}`)
+    return items[0]
+  }
+
+  /** How many messages wait on all lanes, or are in hand. */
+  async backlog(): Promise<number> {
+    const { items } = await this.#get<{ items: { depth: Record<string, number> }[] }>('/v1/accounts')
+    const depths = items.map(({ depth }) => depth.waiting! + depth.delayed! + depth.active!)
+    return depths.reduce((sum, depth) => sum + depth, 0)
+  }
+
+  get #headers() {
+    return { authorization: `Bearer ${this.#key}` }
+  }
+
+  async #get<Body>(path: string): Promise<Body> {
+    return this.#read(await fetch(`${this.#url}${path}`, { headers: this.#headers, signal: this.#signal }))
+  }
+
+  async #read<Body>(response: Response): Promise<Body> {
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${response.url}: ${response.status} ${text.slice(0, 500)}`)
+    return JSON.parse(text)
+  }
+}
+
+/** Forgets what an earlier run had the simulator do; its rules begin anew. */
+export async function resetSimulator(simulatorUrl: string, signal: AbortSignal): Promise<void> {
+  const response = await fetch(`${simulatorUrl}/simulator/reset`, { method: 'POST', signal })
+  if (!response.ok) throw new Error(`the simulator cannot be reset: ${response.status}`)
+}
+
+/** Every message that the simulated providers took, as often as they took it. */
+export async function takenMessages(simulatorUrl: string, signal: AbortSignal): Promise<TakenMessage[]> {
+  const query = 'accepted=true&detail=false&format=ndjson'
+  const response = await fetch(`${simulatorUrl}/simulator/requests?${query}`, { signal })
+  if (!response.ok) throw new Error(`the simulator does not tell what came in: ${response.status}`)
+  const lines = (await response.text()).split('\n').filter(Boolean)
+  return lines.map((line) => JSON.parse(line))
+}
