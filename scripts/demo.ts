@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { checkoutDir } from './checkout.ts'
@@ -36,8 +37,9 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, ()
 // Whoever read this has gone (`npm run demo | head`).
 process.stdout.on('error', () => interrupt('SIGPIPE'))
 
+const work = demo()
 try {
-  process.exitCode = await untilInterrupted(demo())
+  process.exitCode = await Promise.race([work, interrupted()])
 } catch (error) {
   if (!interruptedBy) {
     console.error(`\n${error instanceof NoRedisError ? error.message : describe(error)}`)
@@ -45,12 +47,14 @@ try {
   }
 }
 await closeHouse(closers)
-// Whatever still waits (a download that was interrupted) has nobody to wait for it.
+// What was just being started when we were interrupted has to be ended too; a download is not waited for.
+await Promise.race([work.catch(() => undefined), sleep(3_000)])
+await closeHouse(closers)
 process.exit(interruptedBy ? exitCodes[interruptedBy] : process.exitCode)
 
 /** @returns the exit code */
 async function demo(): Promise<number> {
-  const house = await startHouse(closers, (line) => console.log(line))
+  const house = await startHouse(closers, signal)
   return Promise.race([send(house), house.broken])
 }
 
@@ -79,7 +83,11 @@ async function send(house: House): Promise<number> {
   console.log(`  docs       ${apiUrl}/docs`)
   console.log(`  key        ${key}`)
   console.log(`  simulator  ${simulatorUrl}/simulator/summary`)
-  console.log(`  logs       ${logDir}`)
+  console.log(`  logs       ${relative(process.cwd(), logDir)}`)
+  const example = lookedUp[0]?.requestId
+  if (keep && example) {
+    console.log(`\n  curl -H 'Authorization: Bearer ${key}' '${apiUrl}/v1/messages?request_id=${example}'`)
+  }
   if (keep) await sleep(2 ** 31 - 1, undefined, { signal })
   return allHold ? 0 : 1
 }
@@ -135,13 +143,11 @@ function interrupt(by: Interruption): void {
   interruption.abort()
 }
 
-/** Gives up waiting when interrupted, also for work that cannot be. */
-async function untilInterrupted<Result>(work: Promise<Result>): Promise<Result> {
-  const interrupted = new Promise<never>((_, reject) => {
+/** Rejects as soon as we are interrupted, whatever is under way. */
+function interrupted(): Promise<never> {
+  return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
-  work.catch(() => undefined)
-  return Promise.race([work, interrupted])
 }
 
 function describe(error: unknown): string {

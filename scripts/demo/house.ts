@@ -24,11 +24,12 @@ export type Closers = (() => Promise<unknown>)[]
 
 /**
  * Starts Redis, simulator, API and one worker on free ports, and waits until all are ready. What was started is
- * in `closers` from the moment it runs, also when this throws half-way.
+ * in `closers` from the moment it runs, also when this throws half-way, as it does when `signal` aborts.
  */
-export async function startHouse(closers: Closers, log: (line: string) => void): Promise<House> {
-  const redis = await acquireRedis({ log })
+export async function startHouse(closers: Closers, signal: AbortSignal): Promise<House> {
+  const redis = await acquireRedis({ log: (line) => console.log(line) })
   closers.push(() => redis.stop())
+  signal.throwIfAborted()
   const [simulatorPort, apiPort, workerPort] = [await freePort(), await freePort(), await freePort()]
   const simulatorUrl = `http://127.0.0.1:${simulatorPort}`
   const apiUrl = `http://127.0.0.1:${apiPort}`
@@ -58,6 +59,7 @@ export async function startHouse(closers: Closers, log: (line: string) => void):
   /** What listens on `port` of a name is up when `path` answers. */
   async function start(name: 'simulator' | 'api' | 'worker', readyUrl: string): Promise<void> {
     const file = createWriteStream(join(logDir, `${name}.log`))
+    signal.throwIfAborted()
     const process = await startProcess({
       name,
       entry: `apps/${name}/src/main.ts`,
@@ -96,7 +98,13 @@ export async function startHouse(closers: Closers, log: (line: string) => void):
   return { apiUrl, simulatorUrl, key, redis: redis.how, broken }
 }
 
-/** Ends everything, last opened first. Repeatable. */
+/** Ends everything, last opened first; what cannot be ended in good order is told and goes with this process. */
 export async function closeHouse(closers: Closers): Promise<void> {
-  for (let close = closers.pop(); close; close = closers.pop()) await close()
+  for (let close = closers.pop(); close; close = closers.pop()) {
+    try {
+      await close()
+    } catch (error) {
+      console.error((error as Error).message)
+    }
+  }
 }

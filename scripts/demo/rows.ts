@@ -8,8 +8,8 @@ export interface Row {
   line: number
   /** The body of one message of `POST /v1/messages/batch`. The API judges it, not this program. */
   request: { account: string; to: string; reference: string; message: unknown }
-  /** Names of the template's placeholders for which the row has no value. */
-  missing: string[]
+  /** What the row lacks and the API cannot know of, for people: a variable, the template itself. */
+  lacks?: string
 }
 
 /** A row that is no row: CSV itself does not allow it. */
@@ -72,9 +72,12 @@ function describe(error: CsvError | undefined): UnreadableRow {
 
 function fill(line: number, record: Record<string, string>, templates: Templates): Row {
   const { to = '', reference = '', account = '', message = '', ...variables } = record
+  const template = templates.get(message)
   const missing = new Set<string>()
-  const filled = fillIn(templates.get(message), variables, missing)
-  return { line, request: { account, to, reference, message: filled }, missing: [...missing] }
+  const request = { account, to, reference, message: fillIn(template, variables, missing) }
+  if (template === undefined) return { line, request, lacks: `there is no template "${message}"` }
+  if (missing.size > 0) return { line, request, lacks: `the row has no ${[...missing].join(', ')}` }
+  return { line, request }
 }
 
 /** A string that cannot be filled in is left out, so that the API says which field is required. */

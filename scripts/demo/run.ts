@@ -55,10 +55,10 @@ export async function run({ api, file, templates, progress, signal }: RunOptions
     await refresh()
   }
 
-  function note({ line, request, missing }: Row, result: Result): void {
+  function note({ line, request, lacks }: Row, result: Result): void {
     if (result.error !== undefined) {
-      const hint = missing.length > 0 ? ` (the row has no ${missing.join(', ')})` : ''
-      tally.refused.push({ line, by: 'API', why: `${result.error.detail}${hint}` })
+      const { detail } = result.error
+      tally.refused.push({ line, by: 'API', why: lacks ? `${detail} (${lacks})` : detail })
       return
     }
     const { type } = request.message as { type: string }

@@ -46,11 +46,16 @@ export function writeSummary(tally: Tally, takenUncertain: number): void {
 
   console.log(heading('Failed and uncertain'))
   const troubled = views.filter(({ error, state }) => error && (state === 'failed' || state === 'uncertain'))
-  const reasons = countBy(troubled, ({ state, account, error }) =>
-    [state, account, error!.code, error!.message].join('\n'),
-  )
+  const reasons = countBy(troubled, (view) => describeTrouble(view).join('\n'))
   const troubles = reasons.map(([reason, count]) => [String(count), ...reason.split('\n')])
   for (const line of table(troubles.sort((a, b) => a[1]!.localeCompare(b[1]!)))) console.log(line)
+}
+
+/** Messages with the same of it are one line. */
+function describeTrouble({ state, account, error, attempts }: MessageView): string[] {
+  const { code, kind, message } = error!
+  const times = attempts.length > 1 ? ` (${attempts.length} attempts)` : ''
+  return [state, account, code, `${kind === state ? '' : `${kind}: `}${message}${times}`]
 }
 
 function describeRepeated(views: MessageView[]): string {

@@ -40,7 +40,10 @@ export function table(rows: readonly (readonly string[])[], indent = 2): string[
   return rows.flatMap((row) => {
     const head = row.slice(0, -1).map((cell, column) => `${padded(cell, widths[column]!)}  `)
     const [first = '', ...rest] = wrap(row.at(-1) ?? '', Math.max(30, width() - before))
-    return [`${' '.repeat(indent)}${head.join('')}${first}`, ...rest.map((line) => ' '.repeat(before) + line)]
+    return [
+      `${' '.repeat(indent)}${head.join('')}${first}`.trimEnd(),
+      ...rest.map((line) => ' '.repeat(before) + line),
+    ]
   })
 }
 
