@@ -58,7 +58,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
     bodyLimit: BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Refusals of the framework that happen before any route is known.
-    frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, asProblem(error)),
+    frameworkErrors: (error, request, reply) =>
+      void sendProblem(reply.header('x-request-id', request.id) as never, asProblem(error)),
     clientErrorHandler: refuseBytes,
   }).withTypeProvider<ZodTypeProvider>()
 
