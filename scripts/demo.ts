@@ -46,9 +46,10 @@ try {
     process.exitCode = 1
   }
 }
+// What was just under way when we were interrupted comes to its end; a download is not waited for.
+await settled(work, 1_000)
 await closeHouse(closers)
-// What was just being started when we were interrupted has to be ended too; a download is not waited for.
-await Promise.race([work.catch(() => undefined), sleep(3_000)])
+await settled(work, 3_000)
 await closeHouse(closers)
 process.exit(interruptedBy ? exitCodes[interruptedBy] : process.exitCode)
 
@@ -68,7 +69,8 @@ async function send(house: House): Promise<number> {
   const progress = new Progress()
   const templates = await readTemplates(`${checkoutDir}/examples/messages.json`)
   const file = `${checkoutDir}/examples/recipients.csv`
-  const tally = await run({ api, file, templates, progress, signal }).finally(() => progress.end())
+  const tally = await run({ api, file, templates, progress, signal })
+  progress.end()
 
   const taken = await takenMessages(simulatorUrl, signal)
   writeSummary(tally, countTakenUncertain(tally, taken))
@@ -148,6 +150,10 @@ function interrupted(): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
+}
+
+async function settled(promise: Promise<unknown>, timeoutMs: number): Promise<void> {
+  await Promise.race([promise.catch(() => undefined), sleep(timeoutMs)])
 }
 
 function describe(error: unknown): string {

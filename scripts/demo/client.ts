@@ -14,8 +14,12 @@ export interface TakenMessage {
 
 /** Requests at once when many messages are read: enough to be quick, few enough not to be a load. */
 const readersAtOnce = 8
+const callTimeoutMs = 30_000
 
-/** The few calls of the HTTP API that a sender needs. Every call ends when `signal` aborts. */
+/**
+ * The few calls of the HTTP API that a sender needs; none is begun when `signal` has aborted. One that is under way
+ * is not cut: a connection that was opened for nothing would keep the API from closing.
+ */
 export class ApiClient {
   readonly #url: string
   readonly #key: string
@@ -34,11 +38,10 @@ export class ApiClient {
   async send(rows: readonly Row[], idempotencyKey: string): Promise<Result[]> {
     const body = JSON.stringify({ messages: rows.map(({ request }) => request) })
     for (let triesLeft = 5; ; triesLeft -= 1) {
-      const response = await fetch(`${this.#url}/v1/messages/batch`, {
+      const response = await this.#fetch('/v1/messages/batch', {
         method: 'POST',
-        headers: { ...this.#headers, 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
+        headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
         body,
-        signal: this.#signal,
       })
       if (response.status === 503 && triesLeft > 1) {
         await response.body?.cancel()
@@ -79,12 +82,17 @@ export class ApiClient {
     return depths.reduce((sum, depth) => sum + depth, 0)
   }
 
-  get #headers() {
-    return { authorization: `Bearer ${this.#key}` }
+  async #get<Body>(path: string): Promise<Body> {
+    return this.#read(await this.#fetch(path))
   }
 
-  async #get<Body>(path: string): Promise<Body> {
-    return this.#read(await fetch(`${this.#url}${path}`, { headers: this.#headers, signal: this.#signal }))
+  #fetch(path: string, { headers, ...init }: RequestInit = {}): Promise<Response> {
+    this.#signal.throwIfAborted()
+    return fetch(`${this.#url}${path}`, {
+      ...init,
+      headers: { ...headers, authorization: `Bearer ${this.#key}` },
+      signal: AbortSignal.timeout(callTimeoutMs),
+    })
   }
 
   async #read<Body>(response: Response): Promise<Body> {

@@ -4,15 +4,17 @@ import { bar, LiveBlock, padded, paint } from './terminal.ts'
 /** Without a terminal, a line is written this often. */
 const lineEveryMs = 2_000
 
-const colours = {
-  submitted: 'green',
-  failed: 'red',
-  uncertain: 'yellow',
+/** In the order in which they are shown. */
+const colours: Record<string, Parameters<typeof paint>[0]> = {
+  queued: 'dim',
+  sending: 'cyan',
   retrying: 'magenta',
-} as const
+  submitted: 'green',
+  uncertain: 'yellow',
+  failed: 'red',
+}
 
-const coloured = (state: string, text: string): string =>
-  state in colours ? paint(colours[state as keyof typeof colours], text) : text
+const coloured = (state: string, text: string): string => paint(colours[state] ?? 'bold', text)
 
 /** Shows how far a run is: a block drawn again in place on a terminal, else a line now and then. */
 export class Progress {
@@ -22,10 +24,10 @@ export class Progress {
 
   show(tally: Tally): void {
     if (this.#block) {
-      this.#block.draw([...lanes(tally), '', `  ${this.#line(tally)}`])
+      this.#block.draw([...lanes(tally), '', `  ${this.#done(tally)}`, `  ${states(tally)}`])
     } else if (performance.now() - this.#lineAt >= lineEveryMs) {
       this.#lineAt = performance.now()
-      console.log(this.#line(tally))
+      console.log([this.#done(tally), states(tally)].join(separator()))
     }
   }
 
@@ -34,12 +36,23 @@ export class Progress {
     this.#block?.clear()
   }
 
-  #line({ accepted, views }: Tally): string {
+  #done({ accepted, views }: Tally): string {
     const seconds = (performance.now() - this.#startedAt) / 1_000
     const ended = [...views.values()].filter((view) => !isOpen(view)).length
-    const states = countStates(views.values()).map(([state, count]) => coloured(state, `${state} ${count}`))
-    return [`${seconds.toFixed(1)} s`, `${ended} of ${accepted.length}`, ...states].join(paint('dim', ' · '))
+    return [`${seconds.toFixed(1)} s`, `${ended} of ${accepted.length} done`].join(separator())
   }
+}
+
+const separator = () => paint('dim', ' · ')
+
+/** Always in the same order, so that the eye finds them again. */
+function states({ views }: Tally): string {
+  const counts = new Map(countStates(views.values()))
+  const known = Object.keys(colours).filter((state) => counts.has(state))
+  const others = [...counts.keys()].filter((state) => !known.includes(state)).sort()
+  return [...known, ...others]
+    .map((state) => coloured(state, `${state} ${counts.get(state)}`))
+    .join(separator())
 }
 
 /** One bar a lane: each has its own limits, and its own troubles. */
