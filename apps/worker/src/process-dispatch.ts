@@ -15,7 +15,6 @@ import {
   decide,
   decideNotSent,
   type Held,
-  HORIZON_MS,
   type Ledger,
   type Limiter,
   type MessageId,
@@ -67,7 +66,7 @@ export async function processDispatch(
   await slots.acquire(account.id)
   try {
     const turn = await limiter.reserve(limiterKey, account.rateLimit.perSecond)
-    if (!turn.reserved) return { kind: 'rest', milliseconds: turn.waitMs - HORIZON_MS / 2 }
+    if (!turn.reserved) return { kind: 'rest', milliseconds: turn.waitMs }
     if (turn.waitMs >= 1) await sleep(turn.waitMs)
     return await attempt(job, dependencies, signal)
   } finally {

@@ -67,6 +67,10 @@ export async function checkFitness(redis: Redis): Promise<{ unsafe: string[]; un
   const unknown: string[] = []
   const info = await redis.info()
   const value = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
+  const version = value('redis_version') ?? ''
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  if (major < 6 || (major === 6 && minor < 2))
+    unsafe.push(`Redis ${version} is too old: 6.2 or newer is needed`)
   const policy = value('maxmemory_policy')
   if (policy === undefined) unknown.push('maxmemory-policy cannot be read')
   else if (policy !== 'noeviction') {

@@ -12,15 +12,19 @@ export interface Limiter {
   /**
    * Asks for the next free instant of an account.
    * @param perSecond the account's limit
-   * @returns how long to wait until it, in ms; `reserved` false when it is too far away to wait for in a slot
+   * @returns how long to wait until it; or, where it is too far away to wait for it in a slot, for how long to leave
+   *   the lane alone; milliseconds
    */
   reserve(key: string, perSecond: number): Promise<{ reserved: boolean; waitMs: number }>
   /** Gives no instant away for so long. */
   rest(key: string, milliseconds: number): Promise<void>
 }
 
-/** A wait longer than this is not slept through: the job goes back to its lane. */
-export const HORIZON_MS = 1_000
+/**
+ * A wait longer than this, and than one and a half intervals, is not slept through: the job goes back to its lane.
+ * Short, because whatever is urgent has to wait behind those that have their instant already.
+ */
+const HORIZON_MS = 150
 /**
  * How much of a hiccup may be made up for. With 20 ms, at most 2 % more than the limit passes in a second.
  */
