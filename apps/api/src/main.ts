@@ -1,7 +1,7 @@
 /** The API's composition root. */
 import { ConfigurationError, connectRedis, exitOnFault } from '@wa-dispatch/dispatch'
 import closeWithGrace from 'close-with-grace'
-import { buildApp } from './app.ts'
+import { type App, buildApp } from './app.ts'
 import { type ApiConfig, readConfig } from './config.ts'
 import { createLogger } from './request-log.ts'
 import { Storage } from './storage.ts'
@@ -21,17 +21,19 @@ const config = configure()
 const log = createLogger(config.logLevel)
 const redis = connectRedis(config.redisUrl, 'api', log)
 const storage = new Storage({ redis, accounts: config.accounts, retentionDays: config.retentionDays, log })
-const app = await buildApp({ ...config, storage, log })
+let app: App | undefined
 
+// Before anything takes time: who is asked to end while still starting ends in good order too.
 closeWithGrace({ delay: CLOSE_MS, logger: log }, async ({ signal, err }) => {
   if (err) log.error({ err }, 'api.crashed')
   log.info({ signal }, 'api.closing')
-  await app.close()
+  await app?.close()
   await storage.close()
   redis.disconnect()
   log.info('api.closed')
 })
 
+app = await buildApp({ ...config, storage, log })
 storage.start()
 try {
   await app.listen({

@@ -20,8 +20,10 @@ function tellableError(error: Error): Record<string, unknown> {
   return { type: name, message, stack, code: (error as NodeJS.ErrnoException).code }
 }
 
+/** Lines are written beside the requests, not in their way; what is left is written when the process ends. */
 export function createLogger(level: string): Logger {
-  return pino({ level, base: { process: 'api' }, serializers: { err: tellableError } })
+  const options = { level, base: { process: 'api' }, serializers: { err: tellableError } }
+  return pino(options, pino.destination({ dest: 1, sync: false }))
 }
 
 /** The route, not the address: that may hold a phone number or a reference. */

@@ -1,24 +1,12 @@
 /** `Idempotency-Key` at the HTTP side: the same key and body give the same answer again. */
 import { fingerprintOf, type Idempotency, type MessageState } from '@wa-dispatch/dispatch'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
 import { Problem } from '../../problems.ts'
 import { refuse } from '../../validation.ts'
 
 const NAME = 'idempotency-key'
 
-/** For the document only: validating all headers of each request would cost more than looking at this one. */
-export const idempotencyHeader = {
-  [NAME]: z
-    .string()
-    .optional()
-    .meta({
-      description: '1 to 255 visible ASCII characters, remembered for a day',
-      examples: ['9f1c2c1e-order-1042'],
-    }),
-}
-
-export const replayedHeader = 'idempotency-replayed'
+const replayedHeader = 'idempotency-replayed'
 
 /** @throws {Problem} 400 for a key that cannot be one */
 export function keyOf({ headers }: FastifyRequest): string | undefined {
