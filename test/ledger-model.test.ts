@@ -142,7 +142,8 @@ const accept = (index: number, idempotent: boolean, delayMs: number, lifeMs: num
       const { now } = model
       const expiresAt = lifeMs > 0 ? now + delayMs + lifeMs : 0
       const message = { id: real.ids[index]!, to: '919876543210', content: '{}', idempotent, expiresAt }
-      const answer = await real.ledger.accept({ ...message, ...(delayMs > 0 && { sendAt: now + delayMs }) })
+      const due = { ...message, ...(delayMs > 0 && { sendAt: now + delayMs }) }
+      const answer = (await real.ledger.accept(account, [due]))[0]!
       model.messages[index] ??= {
         state: delayMs > 0 ? 'scheduled' : 'queued',
         generation: 0,

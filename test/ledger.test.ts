@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Ledger, type MessageId, type Settlement } from '@wa-dispatch/dispatch'
+import { Ledger, type MessageId, type NewMessage, type Settlement } from '@wa-dispatch/dispatch'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { endings } from './endings.ts'
@@ -25,9 +25,10 @@ beforeEach(async () => {
   await ledger.open([account, 'gupshup-main'])
 })
 
-async function accepted(extra: Partial<Parameters<Ledger['accept']>[0]> = {}): Promise<MessageId> {
+async function accepted(extra: Partial<NewMessage> = {}): Promise<MessageId> {
   const [id] = await ledger.createIds(account, 1)
-  await ledger.accept({ id: id!, to: '919876543210', content: '{"message":{}}', idempotent: false, ...extra })
+  const message = { id: id!, to: '919876543210', content: '{"message":{}}', idempotent: false, ...extra }
+  await ledger.accept(account, [message])
   return id!
 }
 
@@ -91,10 +92,13 @@ describe('a message on its way', () => {
   test('accepted twice under one id is one message, also when it has moved on', async () => {
     const [id] = await ledger.createIds(account, 1)
     const message = { id: id!, to: '919876543210', content: '{}', idempotent: false }
-    expect(await ledger.accept(message)).toMatchObject({ state: 'queued' })
-    expect(await ledger.accept(message)).toMatchObject({ state: 'queued' })
+    expect(await ledger.accept(account, [message, message])).toMatchObject([
+      { state: 'queued' },
+      { state: 'queued' },
+    ])
+    expect(await ledger.accept(account, [message])).toMatchObject([{ state: 'queued' }])
     await claimed(id!)
-    expect(await ledger.accept(message)).toMatchObject({ state: 'sending' })
+    expect(await ledger.accept(account, [message])).toMatchObject([{ state: 'sending' }])
     expect(await ledger.depths(account)).toEqual({ waiting: 0, sending: 1, uncertain: 0 })
   })
 
@@ -249,7 +253,9 @@ describe('what lies in Redis', () => {
     const brief = new Ledger({ redis, retentionDays: 1 / 86_400, clock: () => now })
     await brief.open([account])
     const [id] = await brief.createIds(account, 1)
-    await brief.accept({ id: id!, to: '919876543210', content: '{}', idempotent: false, reference: 'r' })
+    await brief.accept(account, [
+      { id: id!, to: '919876543210', content: '{}', idempotent: false, reference: 'r' },
+    ])
     expect(await brief.content(id!)).toBe('{}')
     await brief.claim(id!, 0, 1_000, 't')
     await brief.settle(id!, submitted())
@@ -311,7 +317,7 @@ describe('what lies in Redis', () => {
             idempotent: false,
           }
           await Promise.all([
-            ledger.accept(message),
+            ledger.accept(account, [message]),
             ledger.claim(id, 0, 10_000, 'token'),
             ledger.settle(id, submitted(1, crypto.randomUUID())),
           ])

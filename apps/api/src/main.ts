@@ -1,4 +1,5 @@
 /** The API's composition root. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigurationError, connectRedis, exitOnFault } from '@wa-dispatch/dispatch'
 import closeWithGrace from 'close-with-grace'
 import { type App, buildApp } from './app.ts'
@@ -27,13 +28,27 @@ let app: App | undefined
 closeWithGrace({ delay: CLOSE_MS, logger: log }, async ({ signal, err }) => {
   if (err) log.error({ err }, 'api.crashed')
   log.info({ signal }, 'api.closing')
-  await app?.close()
+  await closeServer()
   await storage.close()
   redis.disconnect()
   log.info('api.closed')
 })
 
+/** Connections that never asked anything do not count as idle for Node: they are cut when the last answer is out. */
+let inFlight = 0
+async function closeServer(): Promise<void> {
+  if (!app) return
+  const closed = app.close()
+  while (inFlight > 0) await sleep(20)
+  app.server.closeAllConnections()
+  await closed
+}
+
 app = await buildApp({ ...config, storage, log })
+app.server.on('request', (_request, response) => {
+  inFlight++
+  response.once('close', () => inFlight--)
+})
 storage.start()
 try {
   await app.listen({

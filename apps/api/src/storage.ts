@@ -91,6 +91,7 @@ export class Storage {
     this.#closed = true
     clearTimeout(this.#timer)
     this.redis.off('ready', this.#open)
+    await this.intake.close()
     await Promise.allSettled([...this.#lanes.values()].map((lane) => lane.close()))
   }
 

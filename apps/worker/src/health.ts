@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
 
 export function buildHealth(redis: Redis, registry: Registry, isOpen: () => boolean): FastifyInstance {
-  const app = Fastify({ logger: false })
+  const app = Fastify({ logger: false, forceCloseConnections: true })
   app.get('/health/live', async () => ({ status: 'live' }))
   app.get('/health/ready', async (_request, reply) => {
     if (redis.status !== 'ready' || !isOpen()) {

@@ -1,7 +1,9 @@
 /**
- * The way in: a message is stored in the ledger, then its job goes on the lane. Only the first decides whether it
- * is accepted; a job that could not be added is added by the sweeper.
+ * The way in: messages are stored in the ledger, then their jobs go on the lane. Only the first decides whether a
+ * message is accepted; a job that could not be added is added by the sweeper. What arrives together is stored
+ * together: one script and one pipeline for all messages of an account in one turn of the event loop.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Content, isIdempotent, type Provider, providers } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
 import type { Account } from './accounts.ts'
@@ -28,12 +30,22 @@ export interface IntakeOptions {
   log: Logger
 }
 
-/** How many jobs go to a lane in one call. */
-const BATCH = 500
+interface Arrival {
+  id: MessageId
+  request: MessageRequest
+  resolve: (state: MessageState) => void
+  reject: (error: unknown) => void
+}
+
+/** How many messages one script stores: about a millisecond of Redis' time. */
+const BATCH = 100
+const LONGEST_WAIT_MS = 365 * 86_400_000
 
 export class Intake {
   readonly #options: IntakeOptions
-  readonly #waiting = new Map<string, { entry: LaneEntry; done: () => void }[]>()
+  readonly #arrivals = new Map<string, Arrival[]>()
+  /** Jobs that are stored and on their way to a lane. */
+  #adding = 0
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -54,7 +66,7 @@ export class Intake {
       .refuse(request.message)
       .map(({ path, message }) => ({ path: ['message', ...path], message }))
     const { send_at: sendAt, expires_at: expiresAt } = request
-    if (sendAt && sendAt.getTime() > now + 365 * 86_400_000) {
+    if (sendAt && sendAt.getTime() > now + LONGEST_WAIT_MS) {
       issues.push({ path: ['send_at'], message: 'is more than a year away' })
     }
     if (expiresAt && expiresAt.getTime() <= Math.max(now, sendAt?.getTime() ?? 0)) {
@@ -67,67 +79,99 @@ export class Intake {
   }
 
   /**
-   * Stores a checked message and puts it on its lane. Repeating it with the same id is harmless.
+   * Stores a checked message; its job follows. Repeating it with the same id is harmless.
+   * @returns the state it has by now
    * @throws when it could not be stored: then it is not accepted
    */
-  async accept(id: MessageId, request: MessageRequest): Promise<{ id: string; state: MessageState }> {
-    const stored: StoredContent = { message: request.message, priority: request.priority }
-    const { state, due } = await this.#options.ledger.accept({
-      id,
-      to: request.to,
-      content: JSON.stringify(stored),
-      idempotent: isIdempotent(request.message),
-      reference: request.reference,
-      sendAt: request.send_at?.getTime(),
-      expiresAt: request.expires_at?.getTime(),
+  accept(id: MessageId, request: MessageRequest): Promise<{ id: string; state: MessageState }> {
+    const { account } = request
+    return new Promise((resolve, reject) => {
+      const arrival: Arrival = { id, request, resolve: (state) => resolve({ id: id.text, state }), reject }
+      const together = this.#arrivals.get(account)
+      if (together) together.push(arrival)
+      else {
+        this.#arrivals.set(account, [arrival])
+        setImmediate(() => this.#flush(account))
+      }
     })
-    if (state === 'queued' || state === 'scheduled') {
-      await this.#enqueue(request.account, {
-        id,
-        generation: 0,
-        to: request.to,
-        type: request.message.type,
-        reference: request.reference,
-        priority: request.priority,
-        delayMs: state === 'scheduled' ? due - Date.now() : 0,
-      })
+  }
+
+  /** Waits, for a while, until the jobs of what was accepted are on their lanes; the sweeper adds what is not. */
+  async close(): Promise<void> {
+    for (let round = 0; round < 100 && (this.#adding > 0 || this.#arrivals.size > 0); round++) await sleep(20)
+  }
+
+  #flush(account: string): void {
+    const arrivals = this.#arrivals.get(account) ?? []
+    this.#arrivals.delete(account)
+    for (let from = 0; from < arrivals.length; from += BATCH) {
+      void this.#store(account, arrivals.slice(from, from + BATCH))
     }
-    return { id: id.text, state }
   }
 
-  /** Requests that arrive together go to the lane together. Never rejects. */
-  #enqueue(account: string, entry: LaneEntry): Promise<void> {
-    return new Promise((done) => {
-      const waiting = this.#waiting.get(account)
-      if (waiting) {
-        waiting.push({ entry, done })
-        return
+  async #store(account: string, arrivals: Arrival[]): Promise<void> {
+    let accepted: { state: MessageState; due: number }[]
+    try {
+      accepted = await this.#options.ledger.accept(
+        account,
+        arrivals.map(({ id, request }) => newMessage(id, request)),
+      )
+    } catch (error) {
+      for (const { reject } of arrivals) reject(error)
+      return
+    }
+    const entries: LaneEntry[] = []
+    for (const [index, { id, request, resolve }] of arrivals.entries()) {
+      const { state, due } = accepted[index]!
+      resolve(state)
+      if (state === 'queued' || state === 'scheduled') {
+        entries.push(laneEntry(id, request, state === 'scheduled' ? due - Date.now() : 0))
       }
-      this.#waiting.set(account, [{ entry, done }])
-      setImmediate(() => void this.#flush(account))
-    })
+    }
+    await this.#add(account, entries)
   }
 
-  async #flush(account: string): Promise<void> {
-    const waiting = this.#waiting.get(account) ?? []
-    this.#waiting.delete(account)
-    const lane = this.#options.lanes.get(account)
-    for (let from = 0; from < waiting.length; from += BATCH) {
-      const batch = waiting.slice(from, from + BATCH)
-      try {
-        if (lane)
-          await addToLane(
-            lane,
-            batch.map(({ entry }) => entry),
-          )
-      } catch (error) {
-        const message = error instanceof Error ? error.message : String(error)
-        this.#options.log.warn(
-          { account, count: batch.length, reason: message },
-          'lane.add_failed: the sweeper will add them',
-        )
-      }
-      for (const { done } of batch) done()
+  /** Never rejects: what is stored is accepted, whatever becomes of its job. */
+  async #add(account: string, entries: LaneEntry[]): Promise<void> {
+    this.#adding++
+    try {
+      const lane = this.#options.lanes.get(account)
+      if (lane) await addToLane(lane, entries)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#options.log.warn(
+        { account, count: entries.length, reason },
+        'lane.add_failed: the sweeper will add them',
+      )
+    } finally {
+      this.#adding--
     }
   }
 }
+
+function newMessage(id: MessageId, request: MessageRequest) {
+  const stored: StoredContent = { message: request.message, priority: request.priority }
+  return {
+    id,
+    to: request.to,
+    content: JSON.stringify(stored),
+    idempotent: isIdempotent(request.message),
+    reference: request.reference,
+    sendAt: request.send_at?.getTime(),
+    expiresAt: request.expires_at?.getTime(),
+  }
+}
+
+const laneEntry = (
+  id: MessageId,
+  { to, message, reference, priority }: MessageRequest,
+  delayMs: number,
+): LaneEntry => ({
+  id,
+  generation: 0,
+  to,
+  type: message.type,
+  reference,
+  priority,
+  delayMs,
+})

@@ -167,23 +167,33 @@ export class Ledger {
     return allocation
   }
 
-  /** Stores a message. A repeat with the same id changes nothing and tells the state it has by now. */
-  async accept(message: NewMessage): Promise<{ state: MessageState; due: number }> {
-    const { id, reference } = message
-    const [state, due] = await this.#run(
-      'accept',
-      id,
-      [
-        message.to,
-        message.sendAt ?? 0,
-        message.expiresAt ?? 0,
-        message.idempotent ? 1 : 0,
-        message.content,
+  /**
+   * Stores messages of one account, all in one go. A repeat with the same id changes nothing.
+   * @returns for each, in order, the state it has by now and when it is due; milliseconds since 1970
+   */
+  async accept(account: string, messages: NewMessage[]): Promise<{ state: MessageState; due: number }[]> {
+    const keys = this.keysOf(account)
+    const places: string[] = []
+    const references: string[] = []
+    const args: (string | number)[] = [this.#now(), this.#retentionSeconds]
+    for (const { id, to, sendAt, expiresAt, idempotent, content, reference } of messages) {
+      places.push(keys.bucket(placeOf(id).bucket), keys.content(id.text))
+      if (reference !== undefined) references.push(keys.reference(reference))
+      args.push(
+        id.text.slice(4),
+        to,
+        sendAt ?? 0,
+        expiresAt ?? 0,
+        idempotent ? 1 : 0,
+        content,
         reference ?? '',
-      ],
-      reference === undefined ? [] : [accountKeys(id.account).reference(reference)],
-    )
-    return { state: stateName(Number(state)), due: Number(due) }
+      )
+    }
+    const results = await this.#call('accept', [...sharedKeys(keys), ...places, ...references], args)
+    return messages.map((_, index) => ({
+      state: stateName(Number(results[2 * index])),
+      due: Number(results[2 * index + 1]),
+    }))
   }
 
   /**
@@ -403,6 +413,11 @@ export class Ledger {
     return new Map(Object.entries(fields))
   }
 
+  #now(): number | '' {
+    return this.#clock ? Math.floor(this.#clock()) : ''
+  }
+
+  /** Runs a script about one message. */
   #run(
     script: ScriptName,
     id: MessageId,
@@ -410,33 +425,24 @@ export class Ledger {
     moreKeys: string[] = [],
   ): Promise<Reply> {
     const keys = accountKeys(id.account)
-    const { bucket, slot } = placeOf(id)
-    const all = [
-      keys.bucket(bucket),
-      keys.waiting,
-      keys.sending,
-      keys.uncertain,
-      keys.expiring,
-      keys.content(id.text),
-      ...moreKeys,
-    ]
-    const now = this.#clock ? Math.floor(this.#clock()) : ''
-    const commands = this.#redis as unknown as Record<
-      ReturnType<typeof commandOf>,
-      (...args: unknown[]) => Promise<Reply>
-    >
-    return commands[commandOf(script)](
-      all.length,
-      ...all,
-      slot,
-      id.salt,
-      id.text.slice(4),
-      now,
-      this.#retentionSeconds,
-      ...args,
-    )
+    const place = [keys.bucket(placeOf(id).bucket), keys.content(id.text)]
+    const first = [this.#now(), this.#retentionSeconds, id.text.slice(4)]
+    return this.#call(script, [...sharedKeys(keys), ...place, ...moreKeys], [...first, ...args])
+  }
+
+  #call(script: ScriptName, keys: string[], args: (string | number | Buffer)[]): Promise<Reply> {
+    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply>>
+    return commands[commandOf(script)]!(keys.length, ...keys, ...args)
   }
 }
+
+/** The first keys of every script, in the order of scripts/record.lua. */
+const sharedKeys = (keys: AccountKeys): string[] => [
+  keys.waiting,
+  keys.sending,
+  keys.uncertain,
+  keys.expiring,
+]
 
 const packError = ({ code, kind, message, at }: MessageError): Buffer =>
   Buffer.from(pack([code.slice(0, 60), kind, message.slice(0, 300), at]))

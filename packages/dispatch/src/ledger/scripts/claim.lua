@@ -1,6 +1,6 @@
 -- Claims a message for one attempt. After this it is never sent by anybody else until the attempt is settled.
--- Arguments: 6 the job's generation   7 for how long the claim holds, in ms
---            8 a token: asking again with it gives the same claim again, should the answer have been lost
+-- Arguments: 4 the job's generation   5 for how long the claim holds, in ms
+--            6 a token: asking again with it gives the same claim again, should the answer have been lost
 -- Returns one of
 --   { 'claimed', attempt, tries so far, expires at, content, recipient, how long it waited since it was due, ms }
 --   { 'early', due }                  it waits for a later time
@@ -17,21 +17,21 @@ end
 
 if state == SENDING then
   local open = redis.call('HGET', bucket, slot .. 'a' .. core[ATTEMPTS])
-  local content = redis.call('GET', KEYS[6])
-  if open and content and cmsgpack.unpack(open)[4] == ARGV[8] then return claimed(content, 0) end
-  return { 'held', tonumber(redis.call('ZSCORE', KEYS[3], id)) or 0, core[ATTEMPTS], core[TRIES], core[EXPIRES], core[FLAGS] }
+  local content = redis.call('GET', content_key)
+  if open and content and cmsgpack.unpack(open)[4] == ARGV[6] then return claimed(content, 0) end
+  return { 'held', tonumber(redis.call('ZSCORE', KEYS[2], id)) or 0, core[ATTEMPTS], core[TRIES], core[EXPIRES], core[FLAGS] }
 end
-if not is_waiting(state) or core[GENERATION] ~= tonumber(ARGV[6]) then return { 'stale', state } end
+if not is_waiting(state) or core[GENERATION] ~= tonumber(ARGV[4]) then return { 'stale', state } end
 if core[EXPIRES] > 0 and core[EXPIRES] <= now then
   move(core, EXPIRED)
   return { 'expired' }
 end
 if core[DUE] > now then return { 'early', core[DUE] } end
 
-local content = redis.call('GET', KEYS[6])
+local content = redis.call('GET', content_key)
 if not content then return { 'stale', state } end
 core[ATTEMPTS] = core[ATTEMPTS] + 1
-write_attempt(core, core[ATTEMPTS], now, 0, 0, ARGV[8])
+write_attempt(core, core[ATTEMPTS], now, 0, 0, ARGV[6])
 local waited = now - core[DUE]
-move(core, SENDING, now + tonumber(ARGV[7]))
+move(core, SENDING, now + tonumber(ARGV[5]))
 return claimed(content, waited)

@@ -1,9 +1,9 @@
 -- Stands in front of each script: how a message lies in its bucket (see ../record.ts) and how it changes state.
 --
 -- Keys, the same for every script:
---   1 bucket   2 waiting   3 sending   4 uncertain   5 expiring   6 content   (more: see the script)
+--   1 waiting   2 sending   3 uncertain   4 expiring   5 bucket   6 content   (more: see the script)
 -- Arguments, the same for every script:
---   1 slot   2 salt   3 message id without `msg_`   4 now in ms, '' for Redis' own clock   5 retention in seconds
+--   1 now in ms, '' for Redis' own clock   2 retention in seconds   3 message id without `msg_`
 local SCHEDULED, QUEUED, RETRYING, SENDING, UNCERTAIN, SUBMITTED = 1, 2, 3, 4, 5, 6
 local FAILED, CANCELLED, EXPIRED = 10, 11, 12
 local STATE, GENERATION, SALT, TO, CREATED, UPDATED, ATTEMPTS, TRIES, FLAGS, DUE, EXPIRES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
@@ -11,20 +11,27 @@ local IDEMPOTENT, ANSWERED = 1, 2 -- flags: may be sent twice; a 2xx came that c
 local ATTEMPTS_KEPT = 50
 local PIECE = 60
 
-local bucket, slot, id, retention = KEYS[1], ARGV[1], ARGV[3], tonumber(ARGV[5])
-
-local now = tonumber(ARGV[4])
+local retention = tonumber(ARGV[2])
+local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
+
+-- The message at hand: its bucket and content, and what its id says (see ../ids.ts).
+local bucket, content_key, id, slot, salt
+local function take(bucket_, content_, id_)
+  bucket, content_key, id = bucket_, content_, id_
+  slot, salt = string.sub(id, 14, 14), tonumber(string.sub(id, 15), 16)
+end
+take(KEYS[5], KEYS[6], ARGV[3])
 
 -- The core of the message, or nil when the slot is empty or holds another message.
 local function load()
   local packed = redis.call('HGET', bucket, slot)
   if not packed then return nil end
   local core = cmsgpack.unpack(packed)
-  if core[SALT] ~= tonumber(ARGV[2]) then return nil end
+  if core[SALT] ~= salt then return nil end
   return core
 end
 
@@ -51,21 +58,21 @@ local function move(core, state, score)
   core[DUE] = is_waiting(state) and score or 0
   if before ~= 0 then
     if is_waiting(before) and not is_waiting(state) then
-      redis.call('ZREM', KEYS[2], id)
-      if core[EXPIRES] > 0 then redis.call('ZREM', KEYS[5], id) end
+      redis.call('ZREM', KEYS[1], id)
+      if core[EXPIRES] > 0 then redis.call('ZREM', KEYS[4], id) end
     end
-    if before == SENDING then redis.call('ZREM', KEYS[3], id) end
-    if before == UNCERTAIN then redis.call('ZREM', KEYS[4], id) end
+    if before == SENDING then redis.call('ZREM', KEYS[2], id) end
+    if before == UNCERTAIN then redis.call('ZREM', KEYS[3], id) end
   end
   if is_waiting(state) then
-    redis.call('ZADD', KEYS[2], score, id)
-    if core[EXPIRES] > 0 then redis.call('ZADD', KEYS[5], core[EXPIRES], id) end
+    redis.call('ZADD', KEYS[1], score, id)
+    if core[EXPIRES] > 0 then redis.call('ZADD', KEYS[4], core[EXPIRES], id) end
   elseif state == SENDING then
-    redis.call('ZADD', KEYS[3], score, id)
+    redis.call('ZADD', KEYS[2], score, id)
   elseif state == UNCERTAIN then
-    redis.call('ZADD', KEYS[4], score, id)
+    redis.call('ZADD', KEYS[3], score, id)
   elseif not was_final then
-    redis.call('DEL', KEYS[6])
+    redis.call('DEL', content_key)
     if redis.call('HINCRBY', bucket, 'o', -1) <= 0 then redis.call('EXPIRE', bucket, retention) end
   end
   redis.call('HSET', bucket, slot, cmsgpack.pack(core))

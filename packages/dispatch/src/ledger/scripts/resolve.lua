@@ -1,20 +1,20 @@
 -- Decides an uncertain message.
--- Arguments: 6 'submitted', 'failed', 'resend' or 'hold'   7 1 when a rule decides and not a person
---            8 packed error for 'failed'
+-- Arguments: 4 'submitted', 'failed', 'resend' or 'hold'   5 1 when a rule decides and not a person
+--            6 packed error for 'failed'
 -- Returns: { 1 when decided, else 0;  the state's number, 0 when unknown;  generation }
 local core = load()
 if not core then return { 0, 0, 0 } end
 if core[STATE] ~= UNCERTAIN then return { 0, core[STATE], core[GENERATION] } end
-local as = ARGV[6]
+local as = ARGV[4]
 -- A rule never sends again what the provider answered with a 2xx.
-if ARGV[7] == '1' and as == 'resend' and bit.band(core[FLAGS], ANSWERED) ~= 0 then as = 'hold' end
+if ARGV[5] == '1' and as == 'resend' and bit.band(core[FLAGS], ANSWERED) ~= 0 then as = 'hold' end
 if as == 'hold' then
-  redis.call('ZADD', KEYS[4], '+inf', id)
+  redis.call('ZADD', KEYS[3], '+inf', id)
 elseif as == 'submitted' then
   put('e', '')
   move(core, SUBMITTED)
 elseif as == 'failed' then
-  put('e', ARGV[8])
+  put('e', ARGV[6])
   move(core, FAILED)
 else
   put('e', '')
