@@ -5,6 +5,7 @@
 import {
   type Account,
   checkFitness,
+  connectLanes,
   createLane,
   Idempotency,
   Intake,
@@ -39,6 +40,7 @@ export class Storage {
   readonly ledger: Ledger
   readonly intake: Intake
   readonly idempotency: Idempotency
+  readonly #laneRedis: Redis
   readonly #lanes = new Map<string, Lane>()
   readonly #log: Logger
   readonly #listeners: (() => void)[] = []
@@ -50,6 +52,7 @@ export class Storage {
     this.redis = redis
     this.accounts = new Map(accounts.map((account) => [account.id, account]))
     this.#log = log
+    this.#laneRedis = connectLanes(redis)
     this.ledger = new Ledger({ redis, retentionDays })
     this.intake = new Intake({ ledger: this.ledger, accounts: this.accounts, lanes: this.#lanes, log })
     this.idempotency = new Idempotency(redis)
@@ -93,6 +96,7 @@ export class Storage {
     this.redis.off('ready', this.#open)
     await this.intake.close()
     await Promise.allSettled([...this.#lanes.values()].map((lane) => lane.close()))
+    this.#laneRedis.disconnect()
   }
 
   readonly #open = async (): Promise<void> => {
@@ -117,7 +121,7 @@ export class Storage {
       const before = this.#lanes.get(account)
       // After a Redis that lost its data the account may have another number.
       if (before?.opts.prefix === lanePrefix(this.ledger.numberOf(account))) continue
-      const lane = createLane(account, this.ledger, this.redis)
+      const lane = createLane(account, this.ledger, this.#laneRedis)
       lane.on('error', () => {}) // the connection's own listener tells it once per outage
       this.#lanes.set(account, lane)
       void before?.close()

@@ -1,7 +1,7 @@
 /**
  * The way in: messages are stored in the ledger, then their jobs go on the lane. Only the first decides whether a
- * message is accepted; a job that could not be added is added by the sweeper. What arrives together is stored
- * together: one script and one pipeline for all messages of an account in one turn of the event loop.
+ * message is accepted; a job that could not be added is added by the sweeper. What arrives while a script is under way
+ * is stored together by the next one, and so are their jobs: the busier it is, the less a message costs.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Content, isIdempotent, type Provider, providers } from '@wa-dispatch/providers'
@@ -38,14 +38,19 @@ interface Arrival {
 }
 
 /** How many messages one script stores: about a millisecond of Redis' time. */
-const BATCH = 100
+const STORED_TOGETHER = 100
+/** How many jobs go to a lane in one pipeline. */
+const ADDED_TOGETHER = 500
+/** While it is busy, a script starts at most every so often: nobody notices a millisecond. */
+const STORE_GAP_MS = 0
+/** Nobody waits for these, but the message's own way. */
+const ADD_GAP_MS = 5
 const LONGEST_WAIT_MS = 365 * 86_400_000
 
 export class Intake {
   readonly #options: IntakeOptions
-  readonly #arrivals = new Map<string, Arrival[]>()
-  /** Jobs that are stored and on their way to a lane. */
-  #adding = 0
+  readonly #stores = new Map<string, Gathering<Arrival>>()
+  readonly #adds = new Map<string, Gathering<LaneEntry>>()
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -87,26 +92,16 @@ export class Intake {
     const { account } = request
     return new Promise((resolve, reject) => {
       const arrival: Arrival = { id, request, resolve: (state) => resolve({ id: id.text, state }), reject }
-      const together = this.#arrivals.get(account)
-      if (together) together.push(arrival)
-      else {
-        this.#arrivals.set(account, [arrival])
-        setImmediate(() => this.#flush(account))
-      }
+      const store = (arrivals: Arrival[]) => this.#store(account, arrivals)
+      const pace = { most: STORED_TOGETHER, gapMs: STORE_GAP_MS }
+      gatheringOf(this.#stores, account, pace, store).add(arrival)
     })
   }
 
   /** Waits, for a while, until the jobs of what was accepted are on their lanes; the sweeper adds what is not. */
   async close(): Promise<void> {
-    for (let round = 0; round < 100 && (this.#adding > 0 || this.#arrivals.size > 0); round++) await sleep(20)
-  }
-
-  #flush(account: string): void {
-    const arrivals = this.#arrivals.get(account) ?? []
-    this.#arrivals.delete(account)
-    for (let from = 0; from < arrivals.length; from += BATCH) {
-      void this.#store(account, arrivals.slice(from, from + BATCH))
-    }
+    const busy = () => [...this.#stores.values(), ...this.#adds.values()].some((gathering) => gathering.busy)
+    for (let round = 0; round < 100 && busy(); round++) await sleep(20)
   }
 
   async #store(account: string, arrivals: Arrival[]): Promise<void> {
@@ -120,20 +115,19 @@ export class Intake {
       for (const { reject } of arrivals) reject(error)
       return
     }
-    const entries: LaneEntry[] = []
+    const add = (entries: LaneEntry[]) => this.#add(account, entries)
+    const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, gapMs: ADD_GAP_MS }, add)
     for (const [index, { id, request, resolve }] of arrivals.entries()) {
       const { state, due } = accepted[index]!
       resolve(state)
       if (state === 'queued' || state === 'scheduled') {
-        entries.push(laneEntry(id, request, state === 'scheduled' ? due - Date.now() : 0))
+        adds.add(laneEntry(id, request, state === 'scheduled' ? due - Date.now() : 0))
       }
     }
-    await this.#add(account, entries)
   }
 
   /** Never rejects: what is stored is accepted, whatever becomes of its job. */
   async #add(account: string, entries: LaneEntry[]): Promise<void> {
-    this.#adding++
     try {
       const lane = this.#options.lanes.get(account)
       if (lane) await addToLane(lane, entries)
@@ -143,10 +137,64 @@ export class Intake {
         { account, count: entries.length, reason },
         'lane.add_failed: the sweeper will add them',
       )
-    } finally {
-      this.#adding--
     }
   }
+}
+
+interface Pace {
+  /** Items at most in one piece of work. */
+  most: number
+  /** Between two pieces of work, at least, while there is more to do. */
+  gapMs: number
+}
+
+/** Does one piece of work at a time, for all that came in meanwhile; the first at once. */
+class Gathering<Item> {
+  readonly #pace: Pace
+  readonly #work: (items: Item[]) => Promise<void>
+  #items: Item[] = []
+  #running = false
+
+  /** @param work never rejects */
+  constructor(pace: Pace, work: (items: Item[]) => Promise<void>) {
+    this.#pace = pace
+    this.#work = work
+  }
+
+  get busy(): boolean {
+    return this.#running
+  }
+
+  add(item: Item): void {
+    this.#items.push(item)
+    if (this.#running) return
+    this.#running = true
+    setImmediate(() => this.#run())
+  }
+
+  async #run(): Promise<void> {
+    const { most, gapMs } = this.#pace
+    while (this.#items.length > 0) {
+      const full = this.#items.length >= most
+      await this.#work(this.#items.splice(0, most))
+      if (!full && gapMs > 0) await sleep(gapMs)
+    }
+    this.#running = false
+  }
+}
+
+function gatheringOf<Item>(
+  gatherings: Map<string, Gathering<Item>>,
+  account: string,
+  pace: Pace,
+  work: (items: Item[]) => Promise<void>,
+): Gathering<Item> {
+  let gathering = gatherings.get(account)
+  if (!gathering) {
+    gathering = new Gathering(pace, work)
+    gatherings.set(account, gathering)
+  }
+  return gathering
 }
 
 function newMessage(id: MessageId, request: MessageRequest) {

@@ -19,7 +19,6 @@ const options = {
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     commandTimeout: API_COMMAND_TIMEOUT_MS,
-    enableAutoPipelining: true,
   },
 } satisfies Record<RedisUse, RedisOptions>
 
@@ -40,6 +39,16 @@ export function connectRedis(url: string, use: RedisUse, log: Logger): Redis {
     away = false
   })
   return redis
+}
+
+/**
+ * A connection of its own for BullMQ, like this one: each pipeline takes along every script that its connection knows,
+ * and BullMQ brings many.
+ */
+export function connectLanes(redis: Redis): Redis {
+  const lanes = redis.duplicate({ enableAutoPipelining: false })
+  lanes.on('error', () => undefined) // the other connection tells it
+  return lanes
 }
 
 /** @returns when the connection is ready @throws when it is not within the time, in ms */

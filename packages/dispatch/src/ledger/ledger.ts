@@ -95,6 +95,9 @@ type Reply = (string | number)[]
 /** A name of its own: ioredis' pipelines have methods too, and `resolve` is one of them. */
 const commandOf = (name: ScriptName) => `ledger-${name}` as const
 
+/** Ids in one block. */
+const IDS_AHEAD = 1_024
+
 const source = (name: string) => readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8')
 
 export class Ledger {
@@ -143,22 +146,26 @@ export class Ledger {
     return accountKeys(this.numberOf(account))
   }
 
-  /** New ids for an account, from blocks as large as a bucket, so that most calls need no Redis. */
+  /**
+   * New ids for an account, from blocks that are fetched ahead, so that hardly any call waits for Redis. What a process
+   * did not use of its block stays empty and costs nothing.
+   */
   async createIds(account: string, count: number): Promise<MessageId[]> {
     const number = this.numberOf(account)
     const ids: MessageId[] = []
-    while (ids.length < count) {
+    for (;;) {
       const free = this.#free.get(account)
-      if (free && free.next < free.end) ids.push(createMessageId(number, free.next++))
-      else await this.#allocate(account, count - ids.length)
+      while (free && free.next < free.end && ids.length < count)
+        ids.push(createMessageId(number, free.next++))
+      if (ids.length === count) return ids
+      await this.#allocate(account, count - ids.length)
     }
-    return ids
   }
 
   async #allocate(account: string, count: number): Promise<void> {
     const running = this.#allocating.get(account)
     if (running) return running
-    const size = Math.ceil(Math.max(count, SLOTS) / SLOTS) * SLOTS
+    const size = Math.ceil(Math.max(count, IDS_AHEAD) / SLOTS) * SLOTS
     const allocation = this.#redis
       .incrby(this.keysOf(account).sequence, size)
       .then((end) => void this.#free.set(account, { next: end - size, end }))
