@@ -19,7 +19,9 @@ const SILENCE_MS = 60_000
 export async function expectArrivals(simulatorUrl: string, count: number, mustRun: () => void) {
   const requests = `${simulatorUrl}/simulator/requests`
   const page = async (query: string): Promise<Arrival[]> => {
-    const response = await fetch(`${requests}?detail=false&${query}`)
+    const response = await fetch(`${requests}?detail=false&${query}`, {
+      signal: AbortSignal.timeout(SILENCE_MS),
+    })
     if (!response.ok) throw new Error(`simulator: ${response.status} ${await response.text()}`)
     return ((await response.json()) as { items: Arrival[] }).items
   }

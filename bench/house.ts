@@ -137,6 +137,7 @@ export async function openHouse({ log, profileDirectory }: HouseOptions) {
       async call(method: string, path: string, body?: unknown): Promise<any> {
         const response = await fetch(`${apiUrl}${path}`, {
           method,
+          signal: AbortSignal.timeout(60_000),
           headers: {
             authorization: `Bearer ${key}`,
             ...(body !== undefined && { 'content-type': 'application/json' }),
