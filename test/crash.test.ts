@@ -200,7 +200,7 @@ describe.concurrent('a worker', { timeout: 120_000 }, () => {
     const { stack, redis } = await house(context)
     const worker = await stack.startWorker()
     await redis.kill()
-    await sleep(500)
+    await sleep(4_000)
     expect(await worker.stop()).toEqual({ code: 0, signal: null })
   })
 

@@ -74,7 +74,8 @@ describe('the rate limit', () => {
       detail: 'false',
     })
     expect(requests).toHaveLength(count)
-    expect(fastestSecond(requests)).toBeLessThanOrEqual(Math.ceil(perSecond * 1.05) + 1)
+    // What arrives jitters on a busy machine; a fixed window would let twice the limit pass.
+    expect(fastestSecond(requests)).toBeLessThanOrEqual(Math.ceil(perSecond * 1.1) + 1)
     const seconds = (requests.at(-1)!.atMs - requests[0]!.atMs) / 1_000
     expect((count - 1) / seconds).toBeGreaterThan(perSecond * 0.85)
   })
@@ -108,9 +109,13 @@ describe('a provider that says it is too much', () => {
 
   test('again and again is asked again, without end and without a failure', async () => {
     const one = message()
-    await stack.faults({ recipient: one.to, times: 6, effect: { kind: 'error', name: '429', retryAfter: 0 } })
+    await stack.faults({ recipient: one.to, times: 3, effect: { kind: 'error', name: '429', retryAfter: 0 } })
     const done = await stack.until(await stack.send(one), ['submitted'])
-    expect(done.attempts).toHaveLength(7)
+    expect(done.attempts.map(({ outcome }) => outcome)).toEqual([...Array(3).fill('throttled'), 'accepted'])
+    // "Now" is no answer to "too much": each time it is left alone for longer.
+    const times = (await seen(one.to)).map(({ atMs }) => atMs)
+    const gaps = times.slice(1).map((at, index) => at - times[index]!)
+    for (const [index, gap] of gaps.entries()) expect(gap).toBeGreaterThanOrEqual(950 * 2 ** index)
   })
 })
 

@@ -174,14 +174,19 @@ const claim = (index: number, older: number, again: boolean) =>
     if (message.state === 'sending' && token === message.token)
       return expect(result).toMatchObject({ kind: 'claimed', attempt: message.attempts })
     if (message.state === 'sending')
-      return expect(result).toMatchObject({ kind: 'held', until: message.until, attempt: message.attempts })
+      return expect(result).toMatchObject({
+        kind: 'held',
+        inMs: message.until - model.now,
+        attempt: message.attempts,
+      })
     if (!isWaiting(message) || older > 0)
       return expect(result).toEqual({ kind: 'stale', state: message.state })
     if (message.expiresAt > 0 && message.expiresAt <= model.now) {
       message.state = 'expired'
       return expect(result).toEqual({ kind: 'expired' })
     }
-    if (message.due > model.now) return expect(result).toEqual({ kind: 'early', due: message.due })
+    if (message.due > model.now)
+      return expect(result).toEqual({ kind: 'early', inMs: message.due - model.now })
 
     expect(result).toMatchObject({ kind: 'claimed', attempt: message.attempts + 1, tries: message.tries })
     for (const [attempt, fate] of message.fates)
@@ -210,7 +215,7 @@ async function applySettlement(
 ): Promise<void> {
   const message = model.messages[index]
   const { tries = 0, expiresAt = 0, idempotent = false } = message ?? {}
-  const context = { attempt, tries, expiresAt, idempotent, durationMs: 5, now: model.now, random: 0 }
+  const context = { attempt, tries, idempotent, durationMs: 5, random: 0 }
   const told: SendOutcome = { ...outcomes[kind] }
   if (told.outcome === 'accepted') told.requestId = `request-${index}`
   const { settlement } = decide(told, rules, context)
@@ -223,13 +228,21 @@ async function applySettlement(
     (newest && message.state === 'sending') ||
     (newest && message.state === 'uncertain' && kind !== 'uncertain' && kind !== 'unreadable') ||
     (newest && isWaiting(message) && decided) ||
+    // Decided without knowing, and then the answer came.
+    (newest &&
+      (message.state === 'submitted' || message.state === 'failed') &&
+      message.fates.get(attempt) === 'unknown' &&
+      kind === 'accepted') ||
     (attempt === message.attempts + 1 && isWaiting(message))
-  expect(result).toEqual({ settled: counts, state: counts ? settlement.state : message.state })
+  const due = model.now + (settlement.inMs ?? 0)
+  const waits = ['scheduled', 'queued', 'retrying'].includes(settlement.state)
+  const state = waits && expiresAt > 0 && due >= expiresAt ? 'expired' : settlement.state
+  expect(result).toEqual({ settled: counts, state: counts ? state : message.state })
   if (!counts) return
   message.attempts = attempt
   message.fates.set(attempt, fateOf[kind])
-  message.state = settlement.state
-  message.due = settlement.at ?? 0
+  message.state = state
+  message.due = due
   message.tries += settlement.counts ? 1 : 0
   message.answered ||= settlement.answered ?? false
   message.requestId = settlement.requestId ?? message.requestId
@@ -241,7 +254,7 @@ const giveUp = (index: number) =>
     const message = model.messages[index]
     const held = await real.ledger.currentClaim(real.ids[index]!)
     expect(held !== undefined).toBe(message?.state === 'sending')
-    if (held && held.until <= model.now) await applySettlement(model, real, index, held.attempt, 'uncertain')
+    if (held && held.inMs <= 0) await applySettlement(model, real, index, held.attempt, 'uncertain')
   })
 
 const requeue = (index: number, older: number) =>

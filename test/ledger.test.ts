@@ -53,7 +53,7 @@ const uncertain = (attempt = 1, answered = false): Settlement => ({
   code: 'ETIMEDOUT',
   durationMs: 10_000,
   state: 'uncertain',
-  at: now + 600_000,
+  inMs: 600_000,
   counts: true,
   answered,
   error: { code: 'ETIMEDOUT', kind: 'uncertain', message: 'no answer', at: 'submit' },
@@ -68,7 +68,6 @@ describe('a message on its way', () => {
       tries: 0,
       to: '919876543210',
       content: '{"message":{}}',
-      expiresAt: 0,
     })
     now += 84
     expect(await ledger.settle(id, submitted())).toEqual({ settled: true, state: 'submitted' })
@@ -107,7 +106,7 @@ describe('a message on its way', () => {
     await claimed(id)
     expect(await ledger.claim(id, 0, 10_000, 'another')).toMatchObject({
       kind: 'held',
-      until: now + 10_000,
+      inMs: 10_000,
       attempt: 1,
     })
   })
@@ -122,7 +121,7 @@ describe('a message on its way', () => {
   test('cannot be claimed before it is due, nor by the job of an older generation', async () => {
     const id = await accepted({ sendAt: now + 5_000 })
     expect((await ledger.read(id))?.state).toBe('scheduled')
-    expect(await ledger.claim(id, 0, 10_000, 'token')).toEqual({ kind: 'early', due: now + 5_000 })
+    expect(await ledger.claim(id, 0, 10_000, 'token')).toEqual({ kind: 'early', inMs: 5_000 })
     now += 5_000
     expect(await ledger.requeue(id, 0)).toEqual({ generation: 1, due: now })
     expect(await ledger.claim(id, 0, 10_000, 'token')).toEqual({ kind: 'stale', state: 'scheduled' })
@@ -166,7 +165,7 @@ describe('a message on its way', () => {
       code: 'WA500',
       durationMs: 5,
       state: 'retrying',
-      at: now + 300_000,
+      inMs: 300_000,
       counts: true,
       error,
     }
@@ -204,10 +203,51 @@ describe('an attempt', () => {
     expect(await ledger.claim(id, 0, 10_000, 'token')).toEqual({ kind: 'stale', state: 'submitted' })
   })
 
+  test('that a person has decided without knowing still gets its request id, and what was called failed is submitted', async () => {
+    for (const as of ['submitted', 'failed'] as const) {
+      const id = await accepted()
+      await claimed(id)
+      await ledger.settle(id, uncertain())
+      await ledger.resolve(id, as, false)
+      expect(await ledger.settle(id, submitted(1, `late-${as}`))).toEqual({
+        settled: true,
+        state: 'submitted',
+      })
+      expect(await ledger.read(id)).toMatchObject({ state: 'submitted', requestId: `late-${as}` })
+      expect(await ledger.read(id)).not.toHaveProperty('error')
+    }
+  })
+
+  test('whose next turn would come after expires_at is the last one, and the message says why', async () => {
+    const error = {
+      code: 'WA500',
+      kind: 'unavailable',
+      message: 'Please try again later',
+      at: 'submit' as const,
+    }
+    const retry = (inMs: number): Settlement => ({
+      ...{
+        attempt: 1,
+        outcome: 'unavailable',
+        code: 'WA500',
+        durationMs: 5,
+        state: 'retrying',
+        counts: true,
+      },
+      ...{ inMs, error },
+    })
+    const inTime = await accepted({ expiresAt: now + 1_000 })
+    const tooLate = await accepted({ expiresAt: now + 1_000 })
+    for (const id of [inTime, tooLate]) await claimed(id)
+    expect(await ledger.settle(inTime, retry(999))).toMatchObject({ state: 'retrying' })
+    expect(await ledger.settle(tooLate, retry(1_000))).toMatchObject({ state: 'expired' })
+    expect((await ledger.read(tooLate))?.error).toEqual(error)
+  })
+
   test('of an earlier turn cannot change the one that is under way', async () => {
     const id = await accepted({ idempotent: true })
     await claimed(id)
-    await ledger.settle(id, { ...uncertain(), state: 'retrying', at: now })
+    await ledger.settle(id, { ...uncertain(), state: 'retrying', inMs: 0 })
     await claimed(id)
     expect(await ledger.settle(id, submitted(1))).toEqual({ settled: false, state: 'sending' })
     expect((await ledger.settle(id, submitted(2))).state).toBe('submitted')
@@ -245,6 +285,38 @@ describe('an uncertain message', () => {
       changed: false,
       state: 'queued',
     })
+  })
+})
+
+describe('a Redis that lost its data', () => {
+  test('gets the accounts and their numbers back from whoever knew them', async () => {
+    await redis.flushall()
+    const other = new Ledger({ redis, retentionDays: 7, clock: () => now })
+    expect(await ledger.open([account, 'gupshup-main'])).toBe(true)
+    await other.open(['gupshup-main', 'another', account])
+    expect([account, 'gupshup-main', 'another'].map((id) => other.numberOf(id))).toEqual([1, 2, 3])
+  })
+
+  test('says so when somebody else was first', async () => {
+    await redis.flushall()
+    await new Ledger({ redis, retentionDays: 7 }).open(['gupshup-main', account])
+    expect(await ledger.open([account, 'gupshup-main'])).toBe(false)
+    expect(ledger.numberOf(account)).toBe(2)
+  })
+
+  test('gives no place away twice: the later message is told that it is not stored', async () => {
+    const first = await accepted()
+    await redis.set('wa:{1}:n', 0)
+    const restarted = new Ledger({ redis, retentionDays: 7, clock: () => now })
+    await restarted.open([account, 'gupshup-main'])
+    const [second] = await restarted.createIds(account, 1)
+    expect(second!.sequence).toBe(first.sequence)
+    const message = { id: second!, to: '919876543211', content: '{}', idempotent: false }
+    expect(await restarted.accept(account, [message])).toMatchObject([{ state: undefined }])
+    expect((await restarted.read(first))?.to).toBe('919876543210')
+    // It has asked for another block by then.
+    const [third] = await restarted.createIds(account, 1)
+    expect(await restarted.accept(account, [{ ...message, id: third! }])).toMatchObject([{ state: 'queued' }])
   })
 })
 

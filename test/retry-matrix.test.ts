@@ -161,7 +161,7 @@ beforeAll(async () => {
   const sent = await stack.sendAll(
     rows.map((row) => ({ account: row.account, to: recipient(row), message: row.message ?? replyButtons() })),
   )
-  rows.forEach((row, index) => ids.set(row, sent[index]!))
+  for (const [index, row] of rows.entries()) ids.set(row, sent[index]!)
 }, 60_000)
 
 describe('each documented error and each way of not getting an answer', () => {

@@ -55,7 +55,7 @@ export class Storage {
     this.#laneRedis = connectLanes(redis)
     this.ledger = new Ledger({ redis, retentionDays })
     this.intake = new Intake({ ledger: this.ledger, accounts: this.accounts, lanes: this.#lanes, log })
-    this.idempotency = new Idempotency(redis)
+    this.idempotency = new Idempotency(redis, retentionDays)
   }
 
   /** Opens the ledger now, or when Redis comes; again whenever it comes back, since it may be another one. */

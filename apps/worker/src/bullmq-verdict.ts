@@ -20,10 +20,10 @@ export async function applyVerdict(
     case 'failed':
       throw new UnrecoverableError(verdict.reason)
     case 'later':
-      await job.moveToDelayed(verdict.at, token)
+      await job.moveToDelayed(Date.now() + Math.max(0, verdict.inMs), token)
       throw new DelayedError()
     case 'rest':
-      await lane.rateLimit(Math.max(1, Math.ceil(verdict.milliseconds)))
+      await lane.rateLimit(Math.max(1, Math.ceil(verdict.forMs)))
       throw new RateLimitError()
   }
 }

@@ -1,8 +1,17 @@
 /** The worker's own port: is it alive, is it ready, what has it counted. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { checkFitness } from '@wa-dispatch/dispatch'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
+
+/** How long Redis may take to answer before it counts as away. */
+const REDIS_PATIENCE_MS = 2_000
+
+async function silence(): Promise<never> {
+  await sleep(REDIS_PATIENCE_MS, undefined, { ref: false })
+  throw new Error('Redis does not answer')
+}
 
 export function buildHealth(redis: Redis, registry: Registry, isOpen: () => boolean): FastifyInstance {
   const app = Fastify({ logger: false, forceCloseConnections: true })
@@ -11,8 +20,12 @@ export function buildHealth(redis: Redis, registry: Registry, isOpen: () => bool
     if (redis.status !== 'ready' || !isOpen()) {
       return reply.code(503).send({ status: 'not ready', redis: redis.status, unsafe: [] })
     }
-    const fitness = await checkFitness(redis)
-    return { status: 'ready', redis: 'ready', ...fitness }
+    try {
+      const fitness = await Promise.race([checkFitness(redis), silence()])
+      return { status: 'ready', redis: 'ready', ...fitness }
+    } catch {
+      return reply.code(503).send({ status: 'not ready', redis: 'silent', unsafe: [] })
+    }
   })
   app.get('/metrics', async (_request, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),

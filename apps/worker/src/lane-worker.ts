@@ -29,10 +29,10 @@ export function startLaneWorker(
   const { account, log } = dependencies
   const worker: LaneWorker = new Worker(
     lane.name,
-    async (job, token, signal) => {
+    async (job, token) => {
       const id = parseMessageId(job.data.message)
       if (!id) throw new UnrecoverableError(`${job.data.message} is no message id`)
-      const verdict = await processDispatch({ id, generation: job.data.generation }, dependencies, signal)
+      const verdict = await processDispatch({ id, generation: job.data.generation }, dependencies)
       return applyVerdict(verdict, job, lane, token)
     },
     {
@@ -48,9 +48,6 @@ export function startLaneWorker(
       skipVersionCheck: true,
     },
   )
-  worker.on('lockRenewalFailed', (jobIds) => {
-    for (const jobId of jobIds) worker.cancelJob(jobId, 'the lock on the job was lost')
-  })
   worker.on('error', (error) => {
     // A Redis that is away is in the log already, once.
     if (connection.status === 'ready') log.warn({ account: account.id, reason: error.message }, 'lane.error')

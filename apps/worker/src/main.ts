@@ -1,7 +1,9 @@
 /** The worker's composition root. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   ConfigurationError,
   checkFitness,
+  connectLanes,
   connectRedis,
   createLane,
   createLimiter,
@@ -32,8 +34,13 @@ function configure() {
 }
 
 const { config, accounts } = configure()
-const log = pino({ level: config.logLevel, base: { service: 'worker', pid: process.pid } })
+const log = pino(
+  { level: config.logLevel, base: { process: 'worker', pid: process.pid } },
+  // Written beside the attempts, not in their way; what is left is written when the process ends.
+  pino.destination({ dest: 1, sync: false, minLength: 4_096, periodicFlush: 500 }),
+)
 const redis = connectRedis(config.redisUrl, 'worker', log)
+const laneRedis = connectLanes(redis)
 const ledger = new Ledger({ redis, retentionDays: config.retentionDays })
 const limiter = createLimiter(redis)
 const http = createHttp({ connections: config.concurrency })
@@ -43,11 +50,19 @@ const totals = new TotalsWriter(ledger, redis)
 const totalsTimer = setInterval(() => totals.flush().catch(() => undefined), 1_000)
 const { registry, metrics } = createMetrics(ids, totals, () => slots.inUse)
 
+/** A sweep waits for a Redis that is away; the process does not. */
+const LAST_SWEEP_MS = 2_000
+
 let open = false
 const health = buildHealth(redis, registry, () => open)
 
 /** Run in reverse order of opening. */
-const closers: (() => unknown)[] = [() => redis.disconnect(), () => http.close(), () => health.close()]
+const closers: (() => unknown)[] = [
+  () => redis.disconnect(),
+  () => laneRedis.disconnect(),
+  () => http.close(),
+  () => health.close(),
+]
 const longestTimeoutMs = Math.max(...accounts.map(({ timeoutMs }) => timeoutMs))
 closeWithGrace({ delay: longestTimeoutMs + 10_000, logger: log }, async ({ signal, err }) => {
   if (err) log.error({ err: { message: err.message, stack: err.stack } }, 'worker.crashed')
@@ -71,7 +86,7 @@ const { unsafe, unknown } = await checkFitness(redis)
 for (const reason of [...unsafe, ...unknown]) log.warn({ reason }, 'redis.unsafe')
 
 const lanes = accounts.map((account) => {
-  const lane = createLane(account.id, ledger, redis)
+  const lane = createLane(account.id, ledger, laneRedis)
   lane.on('error', () => undefined) // what is wrong with Redis is in the log already
   const dependencies: DispatchDependencies = {
     account,
@@ -83,12 +98,13 @@ const lanes = accounts.map((account) => {
     http,
     metrics,
     log,
+    rest: { until: 0 },
   }
   return { account, lane, dependencies }
 })
 for (const { lane, dependencies } of lanes) await prepareLane(lane, dependencies)
 const workers = lanes.map(({ lane, dependencies }) =>
-  startLaneWorker(lane, dependencies, redis, config.concurrency),
+  startLaneWorker(lane, dependencies, laneRedis, config.concurrency),
 )
 closers.push(() => {
   clearInterval(totalsTimer)
@@ -98,7 +114,15 @@ closers.push(() => closeLaneWorkers(workers, () => slots.idle()))
 
 const sweeper = new Sweeper({ ledger, redis, lanes, log })
 sweeper.start()
-closers.push(() => sweeper.close())
+closers.push(() => Promise.race([sweeper.close(), sleep(LAST_SWEEP_MS)]))
+
+// A Redis that comes back may be another one, or have lost its data.
+redis.on('ready', async () => {
+  const same = await ledger.open(ids).catch(() => true)
+  if (same) return
+  log.fatal('ledger.moved: the accounts have other numbers in this Redis; the worker has to start anew')
+  process.kill(process.pid, 'SIGTERM')
+})
 
 open = true
 log.info({ accounts: ids, concurrency: config.concurrency, address: health.server.address() }, 'worker.ready')

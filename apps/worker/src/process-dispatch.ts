@@ -6,7 +6,7 @@
  * The order is what makes it safe: the claim is durable before a byte leaves, and after the send nothing can lead to
  * a second one but what the ledger decides.
  */
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Account,
@@ -32,10 +32,10 @@ export type Verdict =
   | { kind: 'done'; state: string }
   /** Nothing more to do, and a person may want to know why. */
   | { kind: 'failed'; reason: string }
-  /** Run it again at this time; milliseconds since 1970. */
-  | { kind: 'later'; at: number }
+  /** Run it again then. */
+  | { kind: 'later'; inMs: number }
   /** Put it back; nobody takes anything from this lane for so long. */
-  | { kind: 'rest'; milliseconds: number }
+  | { kind: 'rest'; forMs: number }
 
 export interface DispatchDependencies {
   account: Account
@@ -48,43 +48,53 @@ export interface DispatchDependencies {
   http: Http
   metrics: Metrics
   log: Logger
+  /** Until when the provider asked to be left alone, by `performance.now()`. */
+  rest: { until: number }
+}
+
+/** A job, as far as this story needs it. */
+export interface DispatchJob {
+  id: MessageId
+  /** Which of the message's jobs it is. */
+  generation: number
 }
 
 /** How long the ledger believes in a claim: reaching the provider, its answer, and as long again. */
 export const claimHoldMs = (timeoutMs: number): number => 2 * timeoutMs + 2_000
 
-/**
- * @param job the message, and which of its jobs this is
- * @param signal aborted when the job was lost to another worker
- */
 export async function processDispatch(
-  job: { id: MessageId; generation: number },
+  job: DispatchJob,
   dependencies: DispatchDependencies,
-  signal?: AbortSignal,
 ): Promise<Verdict> {
-  const { account, limiter, limiterKey, slots } = dependencies
+  const { account, limiter, limiterKey, slots, rest } = dependencies
   await slots.acquire(account.id)
   try {
     const turn = await limiter.reserve(limiterKey, account.rateLimit.perSecond)
-    if (!turn.reserved) return { kind: 'rest', milliseconds: turn.waitMs }
+    if (!turn.reserved) return { kind: 'rest', forMs: turn.waitMs }
     if (turn.waitMs >= 1) await sleep(turn.waitMs)
-    return await attempt(job, dependencies, signal)
+    // Meanwhile the provider may have said that it is too much.
+    const restMs = rest.until - performance.now()
+    if (restMs > 0) return { kind: 'rest', forMs: restMs }
+    return await attempt(job, dependencies)
   } finally {
     slots.release(account.id)
   }
 }
 
+/** Names this process in its claims. */
+const run = randomBytes(6).toString('base64url')
+let claims = 0
+
 async function attempt(
-  { id, generation }: { id: MessageId; generation: number },
+  { id, generation }: DispatchJob,
   dependencies: DispatchDependencies,
-  signal: AbortSignal | undefined,
 ): Promise<Verdict> {
-  const { account, ledger } = dependencies
+  const { account, ledger, provider, http, metrics } = dependencies
   const askedAt = performance.now()
-  const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), randomUUID().slice(0, 13))
+  const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claims}`)
   switch (claim.kind) {
     case 'early':
-      return { kind: 'later', at: claim.due }
+      return { kind: 'later', inMs: claim.inMs }
     case 'held':
       return giveUpWhenLost(id, claim, dependencies)
     case 'expired':
@@ -94,79 +104,92 @@ async function attempt(
     case 'claimed':
       break
   }
-  dependencies.metrics.waited(account.id, claim.waitedMs)
-  const { message } = JSON.parse(claim.content) as StoredContent
+  metrics.waited(account.id, claim.waitedMs)
+  const stored = readContent(claim.content, account)
+  if ('outcome' in stored) return settle(id, stored, claim, false, 0, dependencies)
+  const idempotent = isIdempotent(stored.message)
 
   // A worker that was frozen, or that waited long for Redis, may find its claim given up: it must not send any more.
-  const stillOurs = performance.now() - askedAt < account.timeoutMs && !signal?.aborted
+  // One that lost only BullMQ's lock may: nobody else gets a claim before this attempt has ended.
   const startedAt = performance.now()
-  const outcome: SendOutcome | NotSent = stillOurs
-    ? await dependencies.provider.send(
-        { id: id.text, to: claim.to, content: message },
-        { account, http: dependencies.http, ...(signal && { signal }) },
-      )
-    : 'not sent'
-  const durationMs = performance.now() - startedAt
-  return settle(id, outcome, claim, isIdempotent(message), durationMs, dependencies)
+  if (startedAt - askedAt >= account.timeoutMs)
+    return settle(id, 'not sent', claim, idempotent, 0, dependencies)
+  const outcome = await provider.send(
+    { id: id.text, to: claim.to, content: stored.message },
+    { account, http },
+  )
+  return settle(id, outcome, claim, idempotent, performance.now() - startedAt, dependencies)
 }
 
-/** The claim was ours, and we know that nothing was written. */
-type NotSent = 'not sent'
+/** @returns what is to be sent, or why it cannot be */
+function readContent(content: string, account: Account): StoredContent | SendOutcome {
+  const refused = (code: string, message: string) =>
+    ({ outcome: 'rejected', kind: 'other', code, message }) as const
+  try {
+    const stored = JSON.parse(content) as StoredContent
+    if (stored.account === account.id) return stored
+    return refused(
+      'OTHER_ACCOUNT',
+      `The message belongs to the account ${stored.account}: Redis may have lost data.`,
+    )
+  } catch {
+    return refused('CONTENT_LOST', 'What was to be sent cannot be read any more: Redis may have lost data.')
+  }
+}
 
+/** @param outcome 'not sent': the claim was ours, and we know that nothing was written */
 async function settle(
   id: MessageId,
-  outcome: SendOutcome | NotSent,
-  claim: Pick<Claim, 'attempt' | 'tries' | 'expiresAt'> & { to?: string },
+  outcome: SendOutcome | 'not sent',
+  claim: Pick<Claim, 'attempt' | 'tries'> & { to?: string },
   idempotent: boolean,
   durationMs: number,
-  { account, ledger, limiter, limiterKey, metrics, log }: DispatchDependencies,
+  dependencies: DispatchDependencies,
 ): Promise<Verdict> {
-  const context: AttemptContext = {
-    attempt: claim.attempt,
-    tries: claim.tries,
-    expiresAt: claim.expiresAt,
-    idempotent,
-    durationMs,
-    now: Date.now(),
-    random: Math.random(),
-  }
-  const decision = outcome === 'not sent' ? decideNotSent(context) : decide(outcome, account, context)
-  const { settlement } = decision
-  const written = await untilWritten(() => ledger.settle(id, settlement), log)
-  if (decision.laneRestMs !== undefined) await limiter.rest(limiterKey, decision.laneRestMs)
+  const { account, ledger, limiter, limiterKey, metrics, log, rest } = dependencies
+  const { attempt, tries, to } = claim
+  const context: AttemptContext = { attempt, tries, idempotent, durationMs, random: Math.random() }
+  const { settlement, laneRestMs } =
+    outcome === 'not sent' ? decideNotSent(context) : decide(outcome, account, context)
+  if (laneRestMs !== undefined) rest.until = Math.max(rest.until, performance.now() + laneRestMs)
+  const { settled, state } = await untilWritten(() => ledger.settle(id, settlement), log)
+  if (laneRestMs !== undefined) await limiter.rest(limiterKey, laneRestMs)
 
   metrics.attempted(account.id, settlement.outcome, durationMs)
   log.info(
     {
       message: id.text,
       account: account.id,
-      ...(claim.to && { to: maskPhone(claim.to) }),
-      attempt: settlement.attempt,
+      to: to && maskPhone(to),
+      attempt,
       outcome: settlement.outcome,
       code: settlement.code,
       duration_ms: Math.round(durationMs),
-      state: written.state,
-      ...(settlement.at && { at: new Date(settlement.at).toISOString() }),
+      state,
+      next_in_ms: settlement.inMs,
     },
     'dispatch.attempted',
   )
-  if (!written.settled) return { kind: 'done', state: written.state ?? 'unknown' }
-  if (decision.laneRestMs !== undefined && settlement.state === 'queued')
-    return { kind: 'rest', milliseconds: decision.laneRestMs }
-  switch (settlement.state) {
+  if (!settled) return { kind: 'done', state: state ?? 'unknown' }
+  switch (state) {
     case 'queued':
     case 'retrying':
       metrics.retried(account.id)
-      return { kind: 'later', at: settlement.at ?? context.now }
+      return laneRestMs === undefined
+        ? { kind: 'later', inMs: settlement.inMs ?? 0 }
+        : { kind: 'rest', forMs: laneRestMs }
     case 'submitted':
-      return { kind: 'done', state: settlement.state }
+      return { kind: 'done', state }
     default:
       return {
         kind: 'failed',
-        reason: `${settlement.state}: ${settlement.code} ${settlement.error?.message ?? ''}`.trim(),
+        reason: `${state}: ${settlement.code} ${masked(settlement.error?.message ?? '')}`,
       }
   }
 }
+
+/** Providers repeat the number in what they say. */
+const masked = (text: string): string => text.replace(/\d{7,15}/g, maskPhone).trim()
 
 /**
  * Another attempt is under way, or its worker died in the middle of it. While it may still be alive, wait;
@@ -177,7 +200,7 @@ export async function giveUpWhenLost(
   held: Held,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
-  if (held.until > (await dependencies.ledger.now())) return { kind: 'later', at: held.until + 100 }
+  if (held.inMs > 0) return { kind: 'later', inMs: held.inMs + 100 }
   const outcome: SendOutcome = {
     outcome: 'uncertain',
     code: 'WORKER_LOST',
@@ -187,14 +210,18 @@ export async function giveUpWhenLost(
   return settle(id, outcome, held, held.idempotent, 0, dependencies)
 }
 
+/** A command that Redis itself refuses so often will be refused for ever. */
+const MOST_REFUSALS = 20
+
 /** What happened at the provider has to be written down, however long Redis is away. */
 async function untilWritten<T>(write: () => Promise<T>, log: Logger): Promise<T> {
   for (let round = 0; ; round++) {
     try {
       return await write()
     } catch (error) {
-      if (round % 10 === 0)
-        log.error({ reason: error instanceof Error ? error.message : String(error) }, 'ledger.settle_failed')
+      const { name, message } = error as Error
+      if (round % 10 === 0) log.error({ reason: message }, 'ledger.settle_failed')
+      if (name === 'ReplyError' && round >= MOST_REFUSALS) throw error
       await sleep(Math.min(100 * 2 ** round, 2_000))
     }
   }

@@ -9,11 +9,13 @@ import {
   type Lane,
   type Ledger,
   type MessageId,
+  type Priority,
   type StoredContent,
   sweepKey,
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { prepareLane } from './lane-worker.ts'
 import { type DispatchDependencies, giveUpWhenLost } from './process-dispatch.ts'
 
 export interface SweptLane {
@@ -31,6 +33,8 @@ export interface SweeperOptions {
 }
 
 const PAGE = 500
+/** A message that is so much overdue is looked at more closely. */
+const LATE_MS = 30_000
 /** At most so many messages of a lane are looked at in one run. */
 const MOST = 5_000
 /** Counts that agree can hide a lost job behind a superseded one: every so many runs all is looked at. */
@@ -76,6 +80,8 @@ export class Sweeper {
     const now = await this.#options.ledger.now()
     const full = this.#runs++ % FULL_EVERY === 0
     for (const swept of this.#options.lanes) {
+      // Somebody may have emptied the lane, and its limit with it.
+      if (full) await prepareLane(swept.lane, swept.dependencies)
       await this.#expire(swept, now)
       await this.#giveUpLostClaims(swept, now)
       await this.#decideUncertain(swept, now)
@@ -85,9 +91,17 @@ export class Sweeper {
 
   async #expire({ account, lane }: SweptLane, now: number): Promise<void> {
     const { ledger } = this.#options
-    for (const id of await ledger.list(account.id, 'expiring', now, 0, PAGE)) {
-      const { changed, generation } = await ledger.endWaiting(id, 'expired')
-      if (changed) await lane.remove(jobIdOf(id, generation))
+    for (let seen = 0; seen < MOST; ) {
+      const page = await ledger.list(account.id, 'expiring', now, 0, PAGE)
+      await Promise.all(
+        page.map(async (id) => {
+          const { changed, state, generation } = await ledger.endWaiting(id, 'expired')
+          if (state === undefined) await ledger.forget(account.id, id)
+          if (changed) await lane.remove(jobIdOf(id, generation))
+        }),
+      )
+      seen += page.length
+      if (page.length < PAGE) return
     }
   }
 
@@ -96,6 +110,7 @@ export class Sweeper {
     for (const id of await ledger.list(account.id, 'sending', now, 0, PAGE)) {
       const held = await ledger.currentClaim(id)
       if (held) await giveUpWhenLost(id, held, dependencies)
+      else if (!(await ledger.read(id))) await ledger.forget(account.id, id)
     }
   }
 
@@ -118,12 +133,13 @@ export class Sweeper {
     const { account, lane } = swept
     const depths = await ledger.depths(account.id)
     const jobs = await lane.getJobCountByTypes('wait', 'prioritized', 'delayed', 'active')
-    if (depths.waiting + depths.sending <= jobs && !full) return
+    const missing = depths.waiting + depths.sending > jobs
+    if (!missing && !full) return
     let offset = this.#offsets.get(account.id) ?? 0
     if (offset >= depths.waiting) offset = 0
     for (let seen = 0; seen < MOST; ) {
       const page = await ledger.list(account.id, 'waiting', '+inf', offset, PAGE)
-      await Promise.all(page.map((id) => this.#mend(swept, id, now)))
+      await Promise.all(page.map((id) => this.#mend(swept, id, now, missing)))
       offset += page.length
       seen += page.length
       if (page.length < PAGE) {
@@ -135,18 +151,18 @@ export class Sweeper {
   }
 
   /** Adds the job of one waiting message, if there is none that will run. */
-  async #mend({ account, lane }: SweptLane, id: MessageId, now: number): Promise<void> {
+  async #mend({ account, lane }: SweptLane, id: MessageId, now: number, missing: boolean): Promise<void> {
     const { ledger, redis, log } = this.#options
     const record = await ledger.read(id)
-    if (!record) return
-    const [addedAt, finishedOn] = await redis.hmget(
-      lane.toKey(jobIdOf(id, record.generation)),
-      'timestamp',
-      'finishedOn',
-    )
-    if (addedAt && !finishedOn) return
+    if (!record) return ledger.forget(account.id, id)
+    const jobId = jobIdOf(id, record.generation)
+    const [addedAt, finishedOn] = await redis.hmget(lane.toKey(jobId), 'timestamp', 'finishedOn')
+    const there = addedAt !== null && finishedOn === null
+    // A job may exist and stand in no list; to ask for that is dear, so only when it is late and jobs are missing.
+    const late = missing && record.due < now - LATE_MS
+    if (there && !(late && (await lane.getJobState(jobId)) === 'unknown')) return
     let { generation, due } = record
-    if (addedAt) {
+    if (addedAt !== null) {
       const next = await ledger.requeue(id, generation)
       if (!next) return
       generation = next.generation
@@ -159,10 +175,18 @@ export class Sweeper {
   async #add(lane: Lane, id: MessageId, generation: number, delayMs: number): Promise<void> {
     const { ledger } = this.#options
     const [record, content] = await Promise.all([ledger.read(id), ledger.content(id)])
-    if (!record || content === null) return
-    const { message, priority } = JSON.parse(content) as StoredContent
-    await addToLane(lane, [
-      { id, generation, to: record.to, type: message.type, reference: record.reference, priority, delayMs },
-    ])
+    if (!record) return
+    const { to, reference } = record
+    await addToLane(lane, [{ id, generation, to, ...tellOf(content), reference, delayMs }])
+  }
+}
+
+/** What the job shows; content that is lost or unreadable is the worker's to tell. */
+function tellOf(content: string | null): { type: string; priority: Priority } {
+  try {
+    const { message, priority } = JSON.parse(content ?? '') as StoredContent
+    return { type: message.type, priority }
+  } catch {
+    return { type: 'unreadable', priority: 'transactional' }
   }
 }

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { idempotencyKey } from './ledger/index.ts'
 
-/** How long a key is remembered. */
+/** How long a key is remembered, unless messages are forgotten earlier: an id must not be taken for a new one. */
 const KEEP_SECONDS = 86_400
 
 interface Reservation {
@@ -32,8 +32,10 @@ export const fingerprintOf = (route: string, body: unknown): string =>
 
 export class Idempotency {
   readonly #redis: Redis
-  constructor(redis: Redis) {
+  readonly #keepSeconds: number
+  constructor(redis: Redis, retentionDays: number) {
     this.#redis = redis
+    this.#keepSeconds = Math.max(1, Math.floor(Math.min(KEEP_SECONDS, retentionDays * 86_400)))
   }
 
   /**
@@ -43,7 +45,7 @@ export class Idempotency {
   async reserve(owner: string, key: string, fingerprint: string, ids: string[]): Promise<Reserved> {
     const name = idempotencyKey(owner, key)
     const reservation: Reservation = { fingerprint, ids }
-    const taken = await this.#redis.set(name, JSON.stringify(reservation), 'EX', KEEP_SECONDS, 'NX')
+    const taken = await this.#redis.set(name, JSON.stringify(reservation), 'EX', this.#keepSeconds, 'NX')
     if (taken === 'OK') return { kind: 'new', ids }
     const earlier = await this.find(owner, key, fingerprint)
     return earlier ?? this.reserve(owner, key, fingerprint, ids) // it ran out between the two
@@ -67,6 +69,6 @@ export class Idempotency {
     answer: unknown,
   ): Promise<void> {
     const reservation: Reservation = { fingerprint, ids, answer }
-    await this.#redis.set(idempotencyKey(owner, key), JSON.stringify(reservation), 'EX', KEEP_SECONDS)
+    await this.#redis.set(idempotencyKey(owner, key), JSON.stringify(reservation), 'EX', this.#keepSeconds)
   }
 }

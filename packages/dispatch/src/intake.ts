@@ -8,7 +8,13 @@ import { type Content, isIdempotent, type Provider, providers } from '@wa-dispat
 import type { Logger } from 'pino'
 import type { Account } from './accounts.ts'
 import { addToLane, type Lane, type LaneEntry, type Priority } from './lanes.ts'
-import type { Ledger, MessageId, MessageState } from './ledger/index.ts'
+import {
+  type Accepted,
+  type Ledger,
+  type MessageId,
+  type MessageState,
+  SlotTakenError,
+} from './ledger/index.ts'
 import type { MessageRequest } from './message.ts'
 
 /** What is wrong with a request, by its path in the request. */
@@ -19,6 +25,8 @@ export interface RequestIssue {
 
 /** What the ledger keeps of a message until it is final. */
 export interface StoredContent {
+  /** Whose it is: an account's number alone must never decide through whom something is sent. */
+  account: string
   message: Content
   priority: Priority
 }
@@ -105,7 +113,7 @@ export class Intake {
   }
 
   async #store(account: string, arrivals: Arrival[]): Promise<void> {
-    let accepted: { state: MessageState; due: number }[]
+    let accepted: Accepted[]
     try {
       accepted = await this.#options.ledger.accept(
         account,
@@ -117,8 +125,12 @@ export class Intake {
     }
     const add = (entries: LaneEntry[]) => this.#add(account, entries)
     const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, gapMs: ADD_GAP_MS }, add)
-    for (const [index, { id, request, resolve }] of arrivals.entries()) {
+    for (const [index, { id, request, resolve, reject }] of arrivals.entries()) {
       const { state, due } = accepted[index]!
+      if (state === undefined) {
+        reject(new SlotTakenError())
+        continue
+      }
       resolve(state)
       if (state === 'queued' || state === 'scheduled') {
         adds.add(laneEntry(id, request, state === 'scheduled' ? due - Date.now() : 0))
@@ -198,7 +210,8 @@ function gatheringOf<Item>(
 }
 
 function newMessage(id: MessageId, request: MessageRequest) {
-  const stored: StoredContent = { message: request.message, priority: request.priority }
+  const { account, message, priority } = request
+  const stored: StoredContent = { account, message, priority }
   return {
     id,
     to: request.to,

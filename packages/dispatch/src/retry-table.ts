@@ -4,13 +4,13 @@
  * | outcome | then | costs a try | how long until |
  * |---|---|---|---|
  * | accepted | submitted | – | – |
- * | throttled | queued again, the whole lane slows | no | Retry-After, else 1 s doubling to 60 s |
+ * | throttled | queued again, the whole lane slows | no | Retry-After, else (or when that is over) 1 s doubling to 60 s |
  * | unavailable | retrying, at last failed | yes | the account's `retry.unavailable.delaysMs`, at least Retry-After |
  * | uncertain, may be sent twice | retrying, at last uncertain | yes | the same |
  * | uncertain, otherwise, or a 2xx that cannot be read | uncertain | yes | the account's window, then `onUncertain` |
  * | rejected | failed | yes | – |
  *
- * A wait that would end after `expires_at` ends the message as expired.
+ * A wait that would end after `expires_at` ends the message as expired: the ledger sees to that, by Redis' clock.
  */
 import type { SendOutcome } from '@wa-dispatch/providers'
 import type { MessageError, Settlement } from './ledger/index.ts'
@@ -26,12 +26,8 @@ export interface AttemptContext {
   attempt: number
   /** Tries that counted before this one. */
   tries: number
-  /** 0: never. */
-  expiresAt: number
   idempotent: boolean
   durationMs: number
-  /** Milliseconds since 1970. */
-  now: number
   /** A number from 0 up to 1, for the jitter. */
   random: number
 }
@@ -44,18 +40,15 @@ export interface Decision {
 }
 
 /** The claim was ours and nothing was written: as if it had not been tried. */
-export function decideNotSent({ attempt, now }: AttemptContext): Decision {
-  return {
-    settlement: {
-      attempt,
-      durationMs: 0,
-      outcome: 'unavailable',
-      code: 'NOT_SENT',
-      state: 'queued',
-      at: now,
-      counts: false,
-    },
-  }
+export function decideNotSent({ attempt }: AttemptContext): Decision {
+  const settlement = {
+    attempt,
+    durationMs: 0,
+    outcome: 'unavailable',
+    code: 'NOT_SENT',
+    state: 'queued',
+  } as const
+  return { settlement: { ...settlement, inMs: 0, counts: false } }
 }
 
 /** No provider stops a lane for longer than this with one answer. */
@@ -72,12 +65,11 @@ export function decide(outcome: SendOutcome, rules: RetryRules, context: Attempt
     case 'rejected':
       return { settlement: { ...base, state: 'failed', counts: true, error: errorOf(outcome, outcome.kind) } }
     case 'throttled': {
-      const restMs = Math.min(
-        outcome.retryAfterMs ?? Math.min(1000 * 2 ** Math.min(attempt - 1, 6), 60_000),
-        MAXIMUM_REST_MS,
-      )
-      const settlement = waiting('queued', restMs, false, errorOf(outcome, 'throttled'))
-      return { settlement, laneRestMs: restMs }
+      const restMs = Math.min(outcome.retryAfterMs || backoffMs(attempt - context.tries), MAXIMUM_REST_MS)
+      return {
+        settlement: waiting('queued', restMs, false, errorOf(outcome, 'throttled')),
+        laneRestMs: restMs,
+      }
     }
     case 'unavailable':
       return { settlement: again(errorOf(outcome, 'unavailable'), 'failed', outcome.retryAfterMs) }
@@ -104,22 +96,23 @@ export function decide(outcome: SendOutcome, rules: RetryRules, context: Attempt
     counts: boolean,
     error: MessageError,
   ): Settlement {
-    const due = context.now + Math.ceil(waitMs)
-    const expired = context.expiresAt > 0 && due >= context.expiresAt
-    return expired ? { ...base, state: 'expired', counts, error } : { ...base, state, at: due, counts, error }
+    return { ...base, state, inMs: Math.ceil(waitMs), counts, error }
   }
 
   function held(error: MessageError, answered: boolean): Settlement {
     return {
       ...base,
       state: 'uncertain',
-      at: context.now + rules.uncertainWindowMs,
+      inMs: rules.uncertainWindowMs,
       counts: true,
       answered,
       error,
     }
   }
 }
+
+/** How long to leave a provider alone that only says that it is too much, the n-th time. */
+const backoffMs = (times: number): number => Math.min(1_000 * 2 ** Math.min(times - 1, 6), 60_000)
 
 const errorOf = (outcome: { code: string; message: string }, kind: string): MessageError => ({
   code: outcome.code,

@@ -33,13 +33,29 @@ export interface NewMessage {
   expiresAt?: number | undefined
 }
 
+/** What became of a message that was to be stored. */
+export interface Accepted {
+  /** Undefined where its id names another message's place: it is not stored. */
+  state: MessageState | undefined
+  /** Milliseconds since 1970. */
+  due: number
+}
+
+/** The id that was made for a message names a place that another one holds, after Redis lost data: ask again. */
+export class SlotTakenError extends Error {
+  readonly statusCode = 503
+  constructor() {
+    super('the place of this message is taken; it was not stored')
+    this.name = 'SlotTakenError'
+  }
+}
+
 /** A claim: the right to make one attempt. */
 export interface Claim {
   kind: 'claimed'
   attempt: number
   /** Attempts that counted so far; throttled ones do not. */
   tries: number
-  expiresAt: number
   to: string
   content: string
   /** Since it was due. */
@@ -49,18 +65,18 @@ export interface Claim {
 /** Somebody else's claim, alive or not. */
 export interface Held {
   kind: 'held'
-  /** When it is given up for lost; milliseconds since 1970. */
-  until: number
+  /** In how many milliseconds it is given up for lost; not above 0 when it is. */
+  inMs: number
   attempt: number
   tries: number
-  expiresAt: number
   idempotent: boolean
 }
 
 export type ClaimResult =
   | Claim
   | Held
-  | { kind: 'early'; due: number }
+  /** It is due in so many milliseconds. */
+  | { kind: 'early'; inMs: number }
   | { kind: 'expired' }
   | { kind: 'stale'; state: MessageState | undefined }
 
@@ -71,8 +87,8 @@ export interface Settlement {
   code: string
   durationMs: number
   state: MessageState
-  /** When a retrying message is due, or when an uncertain one is decided; milliseconds since 1970. */
-  at?: number | undefined
+  /** In how many milliseconds a waiting message is due, or an uncertain one is decided. */
+  inMs?: number | undefined
   /** Whether the attempt counts against the retries. */
   counts: boolean
   /** A 2xx came that could not be read. */
@@ -119,15 +135,28 @@ export class Ledger {
     this.#redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
   }
 
-  /** Learns the accounts' numbers, which are part of each message id. To be called once, before the rest. */
-  async open(accountIds: string[]): Promise<void> {
-    if (accountIds.length === 0) return
-    const command = this.#redis as unknown as { register(key: string, ...ids: string[]): Promise<number[]> }
-    const numbers = await command.register(accountsKey, ...accountIds)
+  /**
+   * Learns the accounts' numbers, which are part of each message id. To be called before the rest, and again whenever
+   * Redis comes back: one that lost its data gets the numbers back, and no id of before is given away again.
+   * @returns whether every account has the number it had
+   */
+  async open(accountIds: string[]): Promise<boolean> {
+    this.#free.clear()
+    if (accountIds.length === 0) return true
+    const command = this.#redis as unknown as { register(...args: (string | number)[]): Promise<number[]> }
+    const known = accountIds.flatMap((id) => [id, this.#numbers.get(id) ?? 0])
+    const numbers = await command.register(accountsKey, ...known)
+    let same = true
     accountIds.forEach((id, index) => {
+      const before = this.#numbers.get(id)
+      if (before !== undefined && before !== numbers[index]) {
+        same = false
+        if (this.#names.get(before) === id) this.#names.delete(before)
+      }
       this.#numbers.set(id, numbers[index]!)
-      this.#names.set(numbers[index]!, id)
     })
+    for (const [id, number] of this.#numbers) this.#names.set(number, id)
+    return same
   }
 
   /** @throws when the account was not opened */
@@ -178,7 +207,7 @@ export class Ledger {
    * Stores messages of one account, all in one go. A repeat with the same id changes nothing.
    * @returns for each, in order, the state it has by now and when it is due; milliseconds since 1970
    */
-  async accept(account: string, messages: NewMessage[]): Promise<{ state: MessageState; due: number }[]> {
+  async accept(account: string, messages: NewMessage[]): Promise<Accepted[]> {
     const keys = this.keysOf(account)
     const places: string[] = []
     const references: string[] = []
@@ -197,10 +226,13 @@ export class Ledger {
       )
     }
     const results = await this.#call('accept', [...sharedKeys(keys), ...places, ...references], args)
-    return messages.map((_, index) => ({
-      state: stateName(Number(results[2 * index])),
-      due: Number(results[2 * index + 1]),
-    }))
+    const accepted = messages.map((_, index): Accepted => {
+      const state = Number(results[2 * index])
+      return { state: state < 0 ? undefined : stateName(state), due: Number(results[2 * index + 1]) }
+    })
+    // Somebody else was given the same block by a Redis that had lost its last moments.
+    if (accepted.some(({ state }) => state === undefined)) this.#free.delete(account)
+    return accepted
   }
 
   /**
@@ -213,29 +245,22 @@ export class Ledger {
     const [kind, ...rest] = await this.#run('claim', id, [generation, holdMs, token])
     switch (kind) {
       case 'claimed': {
-        const [attempt, tries, expiresAt, content, to, waitedMs] = rest
+        const [attempt, tries, content, to, waitedMs] = rest
         return {
           kind,
           attempt: Number(attempt),
           tries: Number(tries),
-          expiresAt: Number(expiresAt),
           content: String(content),
           to: String(to),
           waitedMs: Number(waitedMs),
         }
       }
       case 'held': {
-        const [until, attempt, tries, expiresAt, flags] = rest.map(Number) as [
-          number,
-          number,
-          number,
-          number,
-          number,
-        ]
-        return { kind, until, attempt, tries, expiresAt, idempotent: (flags & 1) === 1 }
+        const [inMs, attempt, tries, flags] = rest.map(Number) as [number, number, number, number]
+        return { kind, inMs, attempt, tries, idempotent: (flags & 1) === 1 }
       }
       case 'early':
-        return { kind, due: Number(rest[0]) }
+        return { kind, inMs: Number(rest[0]) }
       case 'expired':
         return { kind }
       default:
@@ -252,6 +277,7 @@ export class Ledger {
   /**
    * Writes what became of an attempt. Safe to repeat, and right also when the claim was given up for lost
    * or lost with Redis' last moments.
+   * A wait that would end after `expires_at` ends the message instead.
    * @returns whether it was written, and the state the message has now
    */
   async settle(
@@ -268,7 +294,7 @@ export class Ledger {
         Math.round(settlement.durationMs),
         settlement.code.slice(0, 40),
         stateNumber(settlement.state),
-        Math.round(settlement.at ?? 0),
+        Math.round(settlement.inMs ?? 0),
         settlement.counts ? 1 : 0,
         settlement.answered ? 2 : 0,
         requestId ?? '',
@@ -322,6 +348,12 @@ export class Ledger {
     const fields = await this.#fields(accountKeys(id.account).bucket(bucket))
     const record = decodeRecord(fields, slot)
     return record?.salt === id.salt ? record : undefined
+  }
+
+  /** Takes an id off the account's lists whose record is gone. */
+  async forget(account: string, id: MessageId): Promise<void> {
+    const lists = sharedKeys(this.keysOf(account))
+    await Promise.all(lists.map((list) => this.#redis.zrem(list, id.text.slice(4))))
   }
 
   /** @returns what was stored with the message, null once it is final */

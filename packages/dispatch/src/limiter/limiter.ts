@@ -25,10 +25,10 @@ export interface Limiter {
  * Short, because whatever is urgent has to wait behind those that have their instant already.
  */
 const HORIZON_MS = 150
-/**
- * How much of a hiccup may be made up for. With 20 ms, at most 2 % more than the limit passes in a second.
- */
-const SLACK_MS = 20
+/** Between what we send and what arrives lies a little jitter: this keeps it from adding up to more than the limit. */
+const MARGIN = 0.02
+/** How much of a hiccup may be made up for where instants lie so close that a timer misses them. */
+const slackMs = (perSecond: number): number => (perSecond > 100 ? 10 : 0)
 
 const source = (name: string) => readFileSync(new URL(`${name}.lua`, import.meta.url), 'utf8')
 
@@ -42,15 +42,12 @@ export function createLimiter(redis: Redis): Limiter {
   }
   return {
     async reserve(key, perSecond) {
-      const wait = await commands.limiterReserve(
-        key,
-        1_000_000 / perSecond,
-        SLACK_MS * 1000,
-        HORIZON_MS * 1000,
-      )
-      return wait >= 0
-        ? { reserved: true, waitMs: wait / 1000 }
-        : { reserved: false, waitMs: (-wait - 1) / 1000 }
+      const intervalMs = (1_000 / perSecond) * (1 + MARGIN)
+      const horizonMs = Math.max(HORIZON_MS, 1.5 * intervalMs)
+      const inMicroseconds = [intervalMs, slackMs(perSecond), horizonMs].map((ms) => ms * 1_000)
+      const wait = await commands.limiterReserve(key, ...(inMicroseconds as [number, number, number]))
+      if (wait >= 0) return { reserved: true, waitMs: wait / 1_000 }
+      return { reserved: false, waitMs: Math.max(1, (-wait - 1) / 1_000 - horizonMs / 2) }
     },
     async rest(key, milliseconds) {
       await commands.limiterRest(key, Math.round(milliseconds * 1000))

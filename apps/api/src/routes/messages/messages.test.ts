@@ -27,7 +27,7 @@ async function makeUncertain(text: string): Promise<void> {
     code: 'ECONNRESET',
     durationMs: 12,
     state: 'uncertain',
-    at: Date.now() + 60_000,
+    inMs: 60_000,
     counts: true,
   })
 }

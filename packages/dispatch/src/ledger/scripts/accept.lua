@@ -5,6 +5,7 @@
 --            idempotent (1 or 0)   content   reference, '' for none
 -- Returns: two a message: the state's number, due; -1, 0 for one whose slot is taken
 local FIELDS = 7
+local REFERENCES_KEPT = 10000
 local count = (#ARGV - 2) / FIELDS
 local next_reference = 5 + 2 * count
 local results, contents, waiting, expiring, buckets = {}, {}, {}, {}, {}
@@ -50,7 +51,8 @@ for index = 0, count - 1 do
     if reference_key then
       put('f', reference)
       redis.call('ZADD', reference_key, now, id)
-      -- What is older than anything that the ledger can still hold goes.
+      -- A reference that is used again and again must not grow for ever.
+      redis.call('ZREMRANGEBYRANK', reference_key, 0, -REFERENCES_KEPT - 1)
       local keep = math.max(0, math.ceil((due - now) / 1000)) + 2 * retention
       if redis.call('TTL', reference_key) < keep then redis.call('EXPIRE', reference_key, keep) end
     end
