@@ -8,6 +8,7 @@ import {
   createLane,
   createLimiter,
   exitOnFault,
+  gatherWrites,
   Ledger,
   loadAccounts,
   TotalsWriter,
@@ -36,11 +37,12 @@ function configure() {
 const { config, accounts } = configure()
 const log = pino(
   { level: config.logLevel, base: { process: 'worker', pid: process.pid } },
-  // Written beside the attempts, not in their way; what is left is written when the process ends.
-  pino.destination({ dest: 1, sync: false, minLength: 4_096, periodicFlush: 500 }),
+  // A few lines in one write; what is left is written twice a second and when the process ends.
+  pino.destination({ dest: 1, sync: true, minLength: 4_096, periodicFlush: 500 }),
 )
 const redis = connectRedis(config.redisUrl, 'worker', log)
-const laneRedis = connectLanes(redis)
+gatherWrites(redis)
+const laneRedis = gatherWrites(connectLanes(redis))
 const ledger = new Ledger({ redis, retentionDays: config.retentionDays })
 const limiter = createLimiter(redis)
 const http = createHttp({ connections: config.concurrency })

@@ -1,5 +1,6 @@
 export * from './accounts.ts'
 export * from './environment.ts'
+export * from './gathered-writes.ts'
 export * from './idempotency.ts'
 export * from './intake.ts'
 export * from './lanes.ts'

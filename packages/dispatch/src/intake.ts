@@ -47,12 +47,12 @@ interface Arrival {
 
 /** How many messages one script stores: about a millisecond of Redis' time. */
 const STORED_TOGETHER = 100
-/** How many jobs go to a lane in one pipeline. */
-const ADDED_TOGETHER = 500
-/** While it is busy, a script starts at most every so often: nobody notices a millisecond. */
-const STORE_GAP_MS = 0
+/** How many jobs one script adds: about two milliseconds of Redis' time. */
+const ADDED_TOGETHER = 100
+/** Scripts under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
+const STORES_AT_ONCE = Number(process.env.ATONCE ?? 2)
 /** Nobody waits for these, but the message's own way. */
-const ADD_GAP_MS = 5
+const ADD_GAP_MS = Number(process.env.GAP ?? 5)
 const LONGEST_WAIT_MS = 365 * 86_400_000
 
 export class Intake {
@@ -101,7 +101,7 @@ export class Intake {
     return new Promise((resolve, reject) => {
       const arrival: Arrival = { id, request, resolve: (state) => resolve({ id: id.text, state }), reject }
       const store = (arrivals: Arrival[]) => this.#store(account, arrivals)
-      const pace = { most: STORED_TOGETHER, gapMs: STORE_GAP_MS }
+      const pace = { most: STORED_TOGETHER, atOnce: STORES_AT_ONCE, gapMs: 0 }
       gatheringOf(this.#stores, account, pace, store).add(arrival)
     })
   }
@@ -124,7 +124,7 @@ export class Intake {
       return
     }
     const add = (entries: LaneEntry[]) => this.#add(account, entries)
-    const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, gapMs: ADD_GAP_MS }, add)
+    const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, atOnce: 1, gapMs: ADD_GAP_MS }, add)
     for (const [index, { id, request, resolve, reject }] of arrivals.entries()) {
       const { state, due } = accepted[index]!
       if (state === undefined) {
@@ -156,16 +156,19 @@ export class Intake {
 interface Pace {
   /** Items at most in one piece of work. */
   most: number
+  /** Pieces of work under way at a time, at most. */
+  atOnce: number
   /** Between two pieces of work, at least, while there is more to do. */
   gapMs: number
 }
 
-/** Does one piece of work at a time, for all that came in meanwhile; the first at once. */
+/** Does few pieces of work at a time, each for all that came in meanwhile; the first at once. */
 class Gathering<Item> {
   readonly #pace: Pace
   readonly #work: (items: Item[]) => Promise<void>
   #items: Item[] = []
-  #running = false
+  #running = 0
+  #planned = false
 
   /** @param work never rejects */
   constructor(pace: Pace, work: (items: Item[]) => Promise<void>) {
@@ -174,24 +177,32 @@ class Gathering<Item> {
   }
 
   get busy(): boolean {
-    return this.#running
+    return this.#running > 0 || this.#items.length > 0
   }
 
   add(item: Item): void {
     this.#items.push(item)
-    if (this.#running) return
-    this.#running = true
-    setImmediate(() => this.#run())
+    this.#plan()
+  }
+
+  /** What arrives in the same turn of the event loop goes together. */
+  #plan(): void {
+    if (this.#planned || this.#running >= this.#pace.atOnce || this.#items.length === 0) return
+    this.#planned = true
+    setImmediate(() => void this.#run())
   }
 
   async #run(): Promise<void> {
     const { most, gapMs } = this.#pace
-    while (this.#items.length > 0) {
-      const full = this.#items.length >= most
-      await this.#work(this.#items.splice(0, most))
-      if (!full && gapMs > 0) await sleep(gapMs)
-    }
-    this.#running = false
+    this.#planned = false
+    this.#running++
+    const full = this.#items.length >= most
+    const work = this.#work(this.#items.splice(0, most))
+    this.#plan()
+    await work
+    if (!full && gapMs > 0) await sleep(gapMs)
+    this.#running--
+    this.#plan()
   }
 }
 

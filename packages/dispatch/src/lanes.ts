@@ -1,6 +1,7 @@
 /** A lane is the account's BullMQ queue. A job only names its message: the ledger decides what happens. */
 import { type Job, type JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { addTogether } from './add-together.ts'
 import { type Ledger, lanePrefix, type MessageId } from './ledger/index.ts'
 
 /** What a person sees of a message on the dashboard. */
@@ -54,7 +55,8 @@ export const jobIdOf = (id: MessageId, generation: number): string => `${id.text
  */
 export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void> {
   if (entries.length === 0) return
-  const jobs = await lane.addBulk(
+  const added = await addTogether(
+    lane,
     entries.map(({ id, generation, to, type, reference, priority, delayMs }) => ({
       name: type,
       data: {
@@ -70,7 +72,7 @@ export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void>
       },
     })),
   )
-  const missing = entries.filter(({ id, generation }, index) => jobs[index]?.id !== jobIdOf(id, generation))
+  const missing = entries.filter(({ id, generation }) => !added.has(jobIdOf(id, generation)))
   if (missing.length) throw new Error(`${missing.length} of ${entries.length} jobs were not added`)
 }
 

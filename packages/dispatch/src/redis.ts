@@ -14,7 +14,7 @@ export const API_COMMAND_TIMEOUT_MS = 3_000
 const retryStrategy = (times: number) => Math.min(50 * 2 ** Math.min(times, 6), 1_000)
 
 const options = {
-  worker: { maxRetriesPerRequest: null, enableAutoPipelining: true },
+  worker: { maxRetriesPerRequest: null },
   api: {
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,

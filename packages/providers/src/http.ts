@@ -7,6 +7,7 @@
  */
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
+import type { Socket } from 'node:net'
 import got, { type Request } from 'got'
 
 /** What to post. */
@@ -63,13 +64,11 @@ export interface HttpSettings {
 
 /** Builds the one HTTP client of a process. */
 export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettings): Http {
-  const pool = {
-    keepAlive: true,
-    maxSockets: connections,
-    maxFreeSockets: connections,
-    timeout: idleConnectionMs,
+  const pool = { keepAlive: true, maxSockets: connections, maxFreeSockets: connections }
+  const agent = {
+    http: closingIdle(new HttpAgent(pool), idleConnectionMs),
+    https: closingIdle(new HttpsAgent(pool), idleConnectionMs),
   }
-  const agent = { http: new HttpAgent(pool), https: new HttpsAgent(pool) }
   const client = got.extend({
     agent,
     retry: { limit: 0 },
@@ -86,10 +85,10 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
         client.stream.post(url, {
           headers,
           body: JSON.stringify(json),
-          timeout: { request: timeoutMs },
           ...(signal && { signal }),
         }),
         url,
+        timeoutMs,
       )
     },
     close() {
@@ -99,8 +98,26 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
   }
 }
 
-function read(stream: Request, url: string): Promise<HttpReply | HttpFailure> {
+/** The agent's own `timeout` would do the same, and cost each request a timer and its listeners. */
+function closingIdle<Pool extends HttpAgent>(agent: Pool, idleMs: number): Pool {
+  const keepSocketAlive = agent.keepSocketAlive.bind(agent) as unknown as (socket: Socket) => boolean
+  const keep = (socket: Socket): boolean => {
+    const keeps = keepSocketAlive(socket)
+    // Node's agent closes a free connection whose time is over, and leaves one in use alone.
+    if (keeps) socket.setTimeout(idleMs)
+    return keeps
+  }
+  agent.keepSocketAlive = keep as unknown as typeof agent.keepSocketAlive
+  return agent
+}
+
+function read(stream: Request, url: string, timeoutMs: number): Promise<HttpReply | HttpFailure> {
   return new Promise((resolve) => {
+    // One timer for the whole call; got's would be one for each of its phases.
+    const timer = setTimeout(() => {
+      fail('ETIMEDOUT', `no whole answer within ${timeoutMs} ms`)
+      stream.destroy()
+    }, timeoutMs)
     const chunks: Buffer[] = []
     let lengthBytes = 0
     // Only code and message leave this function: got's errors hold the request's headers, and those hold secrets.
@@ -129,7 +146,10 @@ function read(stream: Request, url: string): Promise<HttpReply | HttpFailure> {
     })
     // `on`, since a second error after the first would otherwise have no listener and end the process.
     stream.on('error', (error: Error & { code?: string }) => fail(error.code ?? 'ERR_UNKNOWN', error.message))
-    stream.once('close', () => fail('ERR_CLOSED', 'the connection was closed before an answer came'))
+    stream.once('close', () => {
+      clearTimeout(timer)
+      fail('ERR_CLOSED', 'the connection was closed before an answer came')
+    })
     // Without a listener a 101 would leave the request to itself, connection included.
     stream.once('upgrade', () => {
       fail('ERR_UPGRADE', 'the server switched to another protocol')

@@ -21,15 +21,26 @@
  * | wa:sweep       | string | which process sweeps at the moment |
  * | wa:lane:{n}:…  |        | BullMQ's own keys of the lane |
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 export const accountsKey = 'wa:accounts'
 export const sweepKey = 'wa:sweep'
 
-const short = (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 11)
+const short = (text: string) => hash('sha256', text, 'base64url').slice(0, 11)
+
+const known = new Map<number, AccountKeys>()
 
 /** @param account the account's number */
-export function accountKeys(account: number) {
+export function accountKeys(account: number): AccountKeys {
+  let keys = known.get(account)
+  if (!keys) {
+    keys = makeKeys(account)
+    known.set(account, keys)
+  }
+  return keys
+}
+
+function makeKeys(account: number) {
   const tag = `wa:{${account}}`
   return {
     sequence: `${tag}:n`,
@@ -48,10 +59,10 @@ export function accountKeys(account: number) {
   }
 }
 
-export type AccountKeys = ReturnType<typeof accountKeys>
+export type AccountKeys = ReturnType<typeof makeKeys>
 
 /** BullMQ's prefix for the lane of this account. */
 export const lanePrefix = (account: number) => `wa:lane:{${account}}`
 
 export const idempotencyKey = (owner: string, key: string) =>
-  `wa:idem:${createHash('sha256').update(`${owner}\n${key}`).digest('base64url')}`
+  `wa:idem:${hash('sha256', `${owner}\n${key}`, 'base64url')}`

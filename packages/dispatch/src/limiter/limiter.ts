@@ -8,6 +8,13 @@
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 
+/** An instant of one's own, or none. */
+export interface Turn {
+  reserved: boolean
+  /** Until the instant; or for how long to leave the lane alone. */
+  waitMs: number
+}
+
 export interface Limiter {
   /**
    * Asks for the next free instant of an account.
@@ -15,7 +22,7 @@ export interface Limiter {
    * @returns how long to wait until it; or, where it is too far away to wait for it in a slot, for how long to leave
    *   the lane alone; milliseconds
    */
-  reserve(key: string, perSecond: number): Promise<{ reserved: boolean; waitMs: number }>
+  reserve(key: string, perSecond: number): Promise<Turn>
   /** Gives no instant away for so long. */
   rest(key: string, milliseconds: number): Promise<void>
 }
@@ -32,25 +39,59 @@ const slackMs = (perSecond: number): number => (perSecond > 100 ? 10 : 0)
 
 const source = (name: string) => readFileSync(new URL(`${name}.lua`, import.meta.url), 'utf8')
 
-/** @param redis shared by all processes whose attempts count together */
+interface Asker {
+  resolve(turn: Turn): void
+  reject(error: unknown): void
+}
+
+/**
+ * Who asks in the same turn of the event loop is served by one script.
+ * @param redis shared by all processes whose attempts count together
+ */
 export function createLimiter(redis: Redis): Limiter {
   redis.defineCommand('limiterReserve', { lua: source('reserve'), numberOfKeys: 1 })
   redis.defineCommand('limiterRest', { lua: source('rest'), numberOfKeys: 1 })
   const commands = redis as unknown as {
-    limiterReserve(key: string, interval: number, slack: number, horizon: number): Promise<number>
+    limiterReserve(key: string, ...intervalSlackHorizonCount: number[]): Promise<[number, number]>
     limiterRest(key: string, microseconds: number): Promise<number>
   }
+  const asking = new Map<string, Asker[]>()
+
+  async function serve(key: string, perSecond: number): Promise<void> {
+    const askers = asking.get(key) ?? []
+    asking.delete(key)
+    const intervalMs = (1_000 / perSecond) * (1 + MARGIN)
+    const horizonMs = Math.max(HORIZON_MS, 1.5 * intervalMs)
+    const inMicroseconds = [intervalMs, slackMs(perSecond), horizonMs].map((ms) => ms * 1_000)
+    try {
+      const [given, microseconds] = await commands.limiterReserve(key, ...inMicroseconds, askers.length)
+      const firstMs = microseconds / 1_000
+      for (const [index, asker] of askers.entries()) {
+        const waitMs = Math.max(0, firstMs + index * intervalMs)
+        asker.resolve(
+          index < given
+            ? { reserved: true, waitMs }
+            : { reserved: false, waitMs: Math.max(1, waitMs - horizonMs / 2) },
+        )
+      }
+    } catch (error) {
+      for (const asker of askers) asker.reject(error)
+    }
+  }
+
   return {
-    async reserve(key, perSecond) {
-      const intervalMs = (1_000 / perSecond) * (1 + MARGIN)
-      const horizonMs = Math.max(HORIZON_MS, 1.5 * intervalMs)
-      const inMicroseconds = [intervalMs, slackMs(perSecond), horizonMs].map((ms) => ms * 1_000)
-      const wait = await commands.limiterReserve(key, ...(inMicroseconds as [number, number, number]))
-      if (wait >= 0) return { reserved: true, waitMs: wait / 1_000 }
-      return { reserved: false, waitMs: Math.max(1, (-wait - 1) / 1_000 - horizonMs / 2) }
+    reserve(key, perSecond) {
+      return new Promise((resolve, reject) => {
+        const together = asking.get(key)
+        if (together) together.push({ resolve, reject })
+        else {
+          asking.set(key, [{ resolve, reject }])
+          setImmediate(() => void serve(key, perSecond))
+        }
+      })
     },
     async rest(key, milliseconds) {
-      await commands.limiterRest(key, Math.round(milliseconds * 1000))
+      await commands.limiterRest(key, Math.round(milliseconds * 1_000))
     },
   }
 }
