@@ -55,7 +55,7 @@ process.exit(interruptedBy ? exitCodes[interruptedBy] : process.exitCode)
 
 /** @returns the exit code */
 async function demo(): Promise<number> {
-  const house = await startHouse(closers, signal)
+  const house = await startHouse(closers, signal, keep)
   return Promise.race([send(house), house.broken])
 }
 

@@ -147,10 +147,11 @@ function describeExit({ code, signal }: ProcessExit): string {
  * A port of 127.0.0.1 that nobody listens on. From below the range that systems take for outgoing
  * connections (32768 and up on Linux): there, a client that keeps trying to reach a server that is down
  * can be given the server's own port, connect to itself, and keep the server from coming back.
+ * @param wanted this one, if it is free
  */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 15_000 + Math.floor(Math.random() * 17_000)
+export async function freePort(wanted?: number): Promise<number> {
+  for (let first = true; ; first = false) {
+    const port = first && wanted !== undefined ? wanted : 15_000 + Math.floor(Math.random() * 17_000)
     const server = createServer().listen({ port, host: '127.0.0.1', exclusive: true })
     const isFree = await new Promise<boolean>((resolve) => {
       server.once('listening', () => resolve(true)).once('error', () => resolve(false))

@@ -11,7 +11,7 @@ export const logDir = join(cacheDir, 'demo')
 export interface House {
   apiUrl: string
   simulatorUrl: string
-  /** May do everything; made for this run, and known to nobody else. */
+  /** May do everything. */
   key: string
   /** Where the Redis comes from, for people. */
   redis: string
@@ -25,15 +25,18 @@ export type Closers = (() => Promise<unknown>)[]
 /**
  * Starts Redis, simulator, API and one worker on free ports, and waits until all are ready. What was started is
  * in `closers` from the moment it runs, also when this throws half-way, as it does when `signal` aborts.
+ * @param stays whether people will come to it: then it has the README's addresses, if they are free, and its key
  */
-export async function startHouse(closers: Closers, signal: AbortSignal): Promise<House> {
+export async function startHouse(closers: Closers, signal: AbortSignal, stays: boolean): Promise<House> {
   const redis = await acquireRedis({ log: (line) => console.log(line) })
   closers.push(() => redis.stop())
   signal.throwIfAborted()
-  const [simulatorPort, apiPort, workerPort] = [await freePort(), await freePort(), await freePort()]
+  const simulatorPort = await freePort(stays ? 3100 : undefined)
+  const apiPort = await freePort(stays ? 3000 : undefined)
+  const workerPort = await freePort(stays ? 3001 : undefined)
   const simulatorUrl = `http://127.0.0.1:${simulatorPort}`
   const apiUrl = `http://127.0.0.1:${apiPort}`
-  const key = `demo-${randomBytes(12).toString('base64url')}`
+  const key = stays ? 'wa-demo-key' : `demo-${randomBytes(12).toString('base64url')}`
   const env = {
     // Whatever is set for the user's own processes is not meant for these.
     API_HOST: undefined,
