@@ -2,7 +2,6 @@
  * `npm run bench`: measures dispatching and accepting against the simplest thing that could do the same, and prints a
  * table. `-- --write` puts it into the README, `-- --quick` takes about a minute.
  */
-import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
@@ -95,9 +94,6 @@ async function main(): Promise<void> {
     console.log(`\n${text}`)
     if (!write) return
     writeFileSync(readme, betweenMarkers(readFileSync(readme, 'utf8'), text))
-    // The linter wants tables with straight columns.
-    const biome = join(checkoutDir, 'node_modules/@biomejs/biome/bin/biome')
-    execFileSync(process.execPath, [biome, 'format', '--write', readme], { stdio: 'ignore' })
   } finally {
     await house.close()
   }

@@ -48,7 +48,7 @@ interface Arrival {
 /** How many messages one script stores: about a millisecond of Redis' time. */
 const STORED_TOGETHER = 100
 /** How many jobs one script adds: about two milliseconds of Redis' time. */
-const ADDED_TOGETHER = 100
+const ADDED_TOGETHER = Number(process.env.ADDED ?? 100)
 /** Scripts under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
 const STORES_AT_ONCE = Number(process.env.ATONCE ?? 2)
 /** Nobody waits for these, but the message's own way. */
