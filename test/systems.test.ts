@@ -218,3 +218,27 @@ test('a message is found again by its request id and by its reference', async ()
     })
   }
 })
+
+test('the API tells for all workers what was attempted, with what outcome, and how long it took', async () => {
+  const { id } = await sendAndSee('kaleyra-in', '919876543298', reaction)
+  expect(id).toMatch(/^msg_/)
+  const metric = async (pattern: RegExp) => {
+    const response = await fetch(`${stack.apiUrl}/metrics`, {
+      headers: { authorization: `Bearer ${stack.key}` },
+    })
+    return Number(pattern.exec(await response.text())?.[1] ?? 0)
+  }
+  const shown = (pattern: RegExp) => expect.poll(() => metric(pattern), { timeout: 5_000 })
+  await shown(
+    /^wa_dispatch_attempts_total\{account="kaleyra-in",outcome="accepted"\} (\d+)$/m,
+  ).toBeGreaterThan(0)
+  await shown(/^wa_dispatch_attempt_duration_seconds_count\{account="kaleyra-in"\} (\d+)$/m).toBeGreaterThan(
+    0,
+  )
+  await shown(
+    /^wa_dispatch_queue_wait_seconds_bucket\{account="kaleyra-in",le="\+Inf"\} (\d+)$/m,
+  ).toBeGreaterThan(0)
+  expect(await metric(/^wa_dispatch_messages\{account="kaleyra-in",state="uncertain"\} (\d+)$/m)).toBe(0)
+  const accounts = await stack.call('GET', '/v1/accounts')
+  expect(accounts.body.items[0]).toMatchObject({ id: 'kaleyra-in', rate_per_second: expect.any(Number) })
+})

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { z } from 'zod'
 import type { App } from './app.ts'
+import { dispatchTotals } from './dispatch-totals.ts'
 import { bearer, refusals } from './openapi.ts'
 import { depthOf } from './routes/accounts/depth.ts'
 import type { Storage } from './storage.ts'
@@ -38,18 +39,14 @@ export function createMetrics(storage: Storage): Metrics {
     registers,
   })
   const redis = new Gauge({ name: 'wa_dispatch_redis_up', help: '1 while Redis answers', registers })
-  const uncertain = new Gauge({
-    name: 'wa_dispatch_messages_uncertain',
-    help: 'Messages of which nobody knows whether the provider took them, by account',
-    labelNames: ['account'],
-    registers,
-  })
   const depths = new Gauge({
     name: 'wa_dispatch_lane_depth',
     help: 'Jobs on the lane by account and state',
     labelNames: ['account', 'state'],
     registers,
   })
+
+  const readTotals = dispatchTotals(registry, storage)
 
   /** Lanes are asked when somebody wants to know. Without a Redis the process still tells of itself. */
   async function ask(): Promise<void> {
@@ -59,14 +56,13 @@ export function createMetrics(storage: Storage): Metrics {
       const found = await Promise.all(accounts.map((account) => depthOf(storage, account)))
       for (const [index, account] of accounts.entries()) {
         const depth = found[index]!
-        uncertain.set({ account }, depth.uncertain)
         for (const state of ['waiting', 'delayed', 'active'] as const)
           depths.set({ account, state }, depth[state])
       }
+      await readTotals()
       redis.set(1)
     } catch {
       depths.reset()
-      uncertain.reset()
       redis.set(0)
     }
   }

@@ -20,15 +20,3 @@ export async function depthOf({ lanes, ledger }: Storage, account: string): Prom
   const { wait = 0, prioritized = 0, delayed = 0, active = 0 } = jobs
   return { waiting: wait + prioritized, delayed, active, uncertain: messages.uncertain }
 }
-
-const WINDOW_SECONDS = 10
-
-/** @returns attempts per second that the workers made together, over the last ten full seconds */
-export async function ratePerSecond({ redis, ledger }: Storage, account: string): Promise<number> {
-  const now = Math.floor((await ledger.now()) / 1000)
-  const keys = Array.from({ length: WINDOW_SECONDS }, (_, index) =>
-    ledger.keysOf(account).rate(now - 1 - index),
-  )
-  const counts = await redis.mget(keys)
-  return counts.reduce((sum, count) => sum + Number(count ?? 0), 0) / WINDOW_SECONDS
-}

@@ -1,12 +1,12 @@
 /** Accounts and their lanes: what waits, how fast it goes, pause and resume. */
-import type { Account } from '@wa-dispatch/dispatch'
+import { type Account, readRate } from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
 import { Problem } from '../../problems.ts'
 import { refuseBody } from '../../refuse-body.ts'
 import type { Storage } from '../../storage.ts'
-import { depthOf, ratePerSecond } from './depth.ts'
+import { depthOf } from './depth.ts'
 
 const accountSchema = z.object({
   id: z.string(),
@@ -42,7 +42,7 @@ export function accountRoutes(app: App, { storage }: { storage: Storage }): void
     const [paused, depth, rate] = await Promise.all([
       storage.lanes.get(id)!.isPaused(),
       depthOf(storage, id),
-      ratePerSecond(storage, id),
+      readRate(storage.ledger, storage.redis, id),
     ])
     const { perSecond, pairPerMinute } = rateLimit
     return {
