@@ -23,7 +23,7 @@ function tellableError(error: Error): Record<string, unknown> {
 /** Lines are written beside the requests, not in their way; what is left is written when the process ends. */
 export function createLogger(level: string): Logger {
   const options = { level, base: { process: 'api' }, serializers: { err: tellableError } }
-  return pino(options, pino.destination({ dest: 1, sync: false, minLength: 4_096, periodicFlush: 500 }))
+  return pino(options, pino.destination({ dest: 1, sync: false, minLength: 16_000, periodicFlush: 500 }))
 }
 
 /** The route, not the address: that may hold a phone number or a reference. */

@@ -47,12 +47,10 @@ interface Arrival {
 
 /** How many messages one script stores: about a millisecond of Redis' time. */
 const STORED_TOGETHER = 100
-/** How many jobs one script adds: about two milliseconds of Redis' time. */
-const ADDED_TOGETHER = Number(process.env.ADDED ?? 100)
+/** How many jobs one script adds: about a millisecond of Redis' time, for which the scripts that store wait. */
+const ADDED_TOGETHER = 50
 /** Scripts under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
-const STORES_AT_ONCE = Number(process.env.ATONCE ?? 2)
-/** Nobody waits for these, but the message's own way. */
-const ADD_GAP_MS = Number(process.env.GAP ?? 5)
+const STORES_AT_ONCE = 2
 const LONGEST_WAIT_MS = 365 * 86_400_000
 
 export class Intake {
@@ -101,7 +99,7 @@ export class Intake {
     return new Promise((resolve, reject) => {
       const arrival: Arrival = { id, request, resolve: (state) => resolve({ id: id.text, state }), reject }
       const store = (arrivals: Arrival[]) => this.#store(account, arrivals)
-      const pace = { most: STORED_TOGETHER, atOnce: STORES_AT_ONCE, gapMs: 0 }
+      const pace = { most: STORED_TOGETHER, atOnce: STORES_AT_ONCE }
       gatheringOf(this.#stores, account, pace, store).add(arrival)
     })
   }
@@ -124,7 +122,7 @@ export class Intake {
       return
     }
     const add = (entries: LaneEntry[]) => this.#add(account, entries)
-    const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, atOnce: 1, gapMs: ADD_GAP_MS }, add)
+    const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, atOnce: 1 }, add)
     for (const [index, { id, request, resolve, reject }] of arrivals.entries()) {
       const { state, due } = accepted[index]!
       if (state === undefined) {
@@ -158,8 +156,6 @@ interface Pace {
   most: number
   /** Pieces of work under way at a time, at most. */
   atOnce: number
-  /** Between two pieces of work, at least, while there is more to do. */
-  gapMs: number
 }
 
 /** Does few pieces of work at a time, each for all that came in meanwhile; the first at once. */
@@ -193,14 +189,11 @@ class Gathering<Item> {
   }
 
   async #run(): Promise<void> {
-    const { most, gapMs } = this.#pace
     this.#planned = false
     this.#running++
-    const full = this.#items.length >= most
-    const work = this.#work(this.#items.splice(0, most))
+    const work = this.#work(this.#items.splice(0, this.#pace.most))
     this.#plan()
     await work
-    if (!full && gapMs > 0) await sleep(gapMs)
     this.#running--
     this.#plan()
   }

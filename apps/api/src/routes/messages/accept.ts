@@ -1,5 +1,12 @@
 /** `POST /v1/messages`: one message. */
-import { fingerprintOf, messageRequestSchema, parseMessageId, STATES } from '@wa-dispatch/dispatch'
+import {
+  fingerprintOf,
+  type MessageId,
+  type MessageRequest,
+  messageRequestSchema,
+  parseMessageId,
+  STATES,
+} from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
@@ -39,21 +46,27 @@ export function acceptRoute(app: App, { storage, metrics }: MessageRouteOptions)
       if (issues.length && !(key !== undefined && (await wasTaken(request.caller!.name, key, message)))) {
         throw refuse(issues.map(({ path, message }) => ({ path: pathOf(path), message })))
       }
+      if (key === undefined) {
+        const [id] = await ledger.createIds(message.account, 1)
+        return reply.code(202).send(await accept(id!, message, false))
+      }
       const answer = await once<Accepted>(request, reply, key, {
         idempotency,
         route: ROUTE,
         body: message,
         createIds: async () => (await ledger.createIds(message.account, 1)).map(({ text }) => text),
-        async answer([id], repeats) {
-          const accepted = await intake.accept(parseMessageId(id!)!, message)
-          if (!repeats) metrics.accepted(message.account)
-          return { id: accepted.id, state: acceptedAs(accepted.state, repeats) }
-        },
+        answer: ([id], repeats) => accept(parseMessageId(id!)!, message, repeats),
         final: () => true,
       })
       return reply.code(202).send(answer)
     },
   )
+
+  async function accept(id: MessageId, message: MessageRequest, repeats: boolean): Promise<Accepted> {
+    const { state } = await intake.accept(id, message)
+    if (!repeats) metrics.accepted(message.account)
+    return { id: id.text, state: acceptedAs(state, repeats) }
+  }
 
   /** What was fit when it was taken may be past its `expires_at` when it is repeated. */
   async function wasTaken(owner: string, key: string, message: unknown): Promise<boolean> {
