@@ -49,6 +49,19 @@ describe('POST /v1/messages', () => {
     expect(job?.data).toEqual({ message: id, generation: 0, to: '9198••••3210', reference: 'order-1042' })
   })
 
+  it('puts urgent, bulk and later messages that came together where each belongs, with what the lane keeps', async () => {
+    const later = new Date(Date.now() + 3_600_000).toISOString()
+    const lane = api.storage.lanes.get('kaleyra-in')!
+    const ids = await Promise.all([send(), send({ priority: 'bulk' }), send({ send_at: later }), send()])
+    const states = () => Promise.all(ids.map((id) => lane.getJobState(`${id}-0`)))
+    await expect.poll(states).toEqual(['waiting', 'prioritized', 'delayed', 'waiting'])
+    for (const id of ids) {
+      const job = await lane.getJob(`${id}-0`)
+      expect(job).toMatchObject({ name: 'reaction', data: { message: id, generation: 0 } })
+      expect(job?.opts).toMatchObject(lane.opts.defaultJobOptions!)
+    }
+  })
+
   it('schedules a message for later', async () => {
     const at = new Date(Date.now() + 3_600_000).toISOString()
     const id = await send({ send_at: at })
