@@ -56,8 +56,11 @@ describe.concurrent('a process is killed', { timeout: 120_000 }, () => {
   test('in the API, between accepting and adding the job: everything goes out once', async (context) => {
     const { expect } = context
     const { stack } = await house(context)
-    const api = stack.dies(await stack.startApi({ module: 'kill-at.ts', env: { KILL_AT: 'accepted' } }))
+    const api = stack.dies(
+      await stack.startApi({ module: 'kill-at.ts', env: { KILL_AT: 'accepted', KILL_WITH: '2' } }),
+    )
     const key = { 'idempotency-key': 'campaign-17' }
+    // Two scripts store the two hundred; the process ends when both have.
     const lost = stack.call('POST', '/v1/messages/batch', { messages }, key)
     await expect(lost).rejects.toThrow()
     expect((await api.exited).signal).toBe('SIGKILL')

@@ -6,7 +6,6 @@
  * `before-settle` (the answer is there, not written down). KILL_WITH: how many are there at that moment, 1 by default.
  */
 import { Ledger } from '@wa-dispatch/dispatch'
-import { Queue } from 'bullmq'
 
 let waiting = 0
 const expected = Number(process.env.KILL_WITH ?? 1)
@@ -30,7 +29,7 @@ const nothing = () => undefined
 
 switch (process.env.KILL_AT) {
   case 'accepted':
-    around(Queue.prototype, 'addBulk', strike, nothing)
+    around(Ledger.prototype, 'accept', nothing, strike)
     break
   case 'before-claim':
     around(Ledger.prototype, 'claim', strike, nothing)
