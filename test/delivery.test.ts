@@ -50,6 +50,10 @@ const message = (extra: Record<string, unknown> = {}) => ({
   ...extra,
 })
 const seen = (to: unknown) => stack.requests({ recipient: String(to), detail: 'false' })
+function lane(account: string, number: number) {
+  const connection = new Redis(redis.url, { maxRetriesPerRequest: null })
+  return { connection, queue: new Queue(account, { connection, prefix: `wa:lane:{${number}}` }) }
+}
 const until = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString()
 
 /** The most arrivals in any second, by the simulator's clock. */
@@ -243,8 +247,7 @@ describe('what was lost on the way', () => {
     const sent = Array.from({ length: 50 }, () => message())
     const scheduled = message({ send_at: until(2_000) })
     const ids = await stack.sendAll([...sent, scheduled])
-    const connection = new Redis(redis.url, { maxRetriesPerRequest: null })
-    const queue = new Queue('kaleyra-in', { connection, prefix: 'wa:lane:{1}' })
+    const { connection, queue } = lane('kaleyra-in', 1)
     expect(await queue.getJobCountByTypes('wait', 'delayed')).toBe(51)
     await queue.obliterate({ force: true })
     await queue.close()
@@ -252,6 +255,18 @@ describe('what was lost on the way', () => {
     await stack.call('POST', '/v1/accounts/kaleyra-in/resume')
     await stack.untilAll(ids, ['submitted'])
     for (const { to } of [...sent, scheduled]) expect(await seen(to)).toHaveLength(1)
+  })
+})
+
+describe('what is over', () => {
+  test('leaves few jobs behind: the ledger has the history', async () => {
+    await stack.untilAll(await stack.sendAll(Array.from({ length: 400 }, () => message())), ['submitted'])
+    const { connection, queue } = lane('kaleyra-in', 1)
+    const left = await queue.getJobCountByTypes('completed')
+    expect(left).toBeGreaterThan(0)
+    expect(left).toBeLessThan(200)
+    await queue.close()
+    connection.disconnect()
   })
 })
 

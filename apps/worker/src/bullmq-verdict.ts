@@ -18,7 +18,7 @@ export async function applyVerdict(
     case 'done':
       return verdict.state
     case 'failed':
-      throw new UnrecoverableError(verdict.reason)
+      throw withoutStack(new UnrecoverableError(verdict.reason))
     case 'later':
       await job.moveToDelayed(Date.now() + Math.max(0, verdict.inMs), token)
       throw new DelayedError()
@@ -26,4 +26,10 @@ export async function applyVerdict(
       await lane.rateLimit(Math.max(1, Math.ceil(verdict.forMs)))
       throw new RateLimitError()
   }
+}
+
+/** A dashboard's reader wants to know why, not where in our code; and each stack would lie in Redis. */
+function withoutStack(error: Error): Error {
+  error.stack = error.message
+  return error
 }

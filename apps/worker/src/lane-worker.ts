@@ -1,6 +1,12 @@
 /** One BullMQ worker per lane: how jobs come to the story in process-dispatch.ts. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fetchWindow, type Lane, type LaneJob, parseMessageId } from '@wa-dispatch/dispatch'
+import {
+  FINISHED_JOBS_KEPT,
+  fetchWindow,
+  type Lane,
+  type LaneJob,
+  parseMessageId,
+} from '@wa-dispatch/dispatch'
 import { UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { applyVerdict } from './bullmq-verdict.ts'
@@ -46,6 +52,7 @@ export function startLaneWorker(
       maximumRateLimitDelay: 5_000,
       drainDelay: 5,
       skipVersionCheck: true,
+      ...FINISHED_JOBS_KEPT,
     },
   )
   worker.on('error', (error) => {

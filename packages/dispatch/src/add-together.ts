@@ -47,7 +47,7 @@ export async function addTogether(lane: Lane, jobs: NewJob[]): Promise<Set<strin
     },
   } as unknown as Parameters<RedisQueueBackend['addJobToTransaction']>[0]
   for (const { name, data, opts } of jobs) {
-    const job = new Job(lane, name, data, { ...lane.opts.defaultJobOptions, ...opts }, opts.jobId)
+    const job = new Job(lane, name, data, opts, opts.jobId)
     void lane.backend.addJobToTransaction(collector, job.asJSON(), opts.jobId)
   }
   const added = await Promise.all([...calls].map(([script, each]) => runForEach(redis, script, each)))

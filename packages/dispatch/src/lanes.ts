@@ -35,14 +35,13 @@ export interface LaneEntry {
 export type Lane = Queue<LaneJob, unknown, string>
 export type LaneQueueJob = Job<LaneJob, unknown, string>
 
-/** The ledger has the history, so a lane keeps few of its finished jobs. */
-const retention = { removeOnComplete: { count: 100 }, removeOnFail: { count: 500 } }
+/** For BullMQ's workers: the ledger has the history, so a lane keeps few of its finished jobs. */
+export const FINISHED_JOBS_KEPT = { removeOnComplete: { count: 100 }, removeOnFail: { count: 500 } }
 
 export function createLane(account: string, ledger: Ledger, connection: Redis): Lane {
   return new Queue(account, {
     connection,
     prefix: lanePrefix(ledger.numberOf(account)),
-    defaultJobOptions: { attempts: 1, stackTraceLimit: 0, ...retention },
     skipVersionCheck: true,
   })
 }

@@ -3,7 +3,7 @@
  * ledger and a random number. So a look-up by id needs no index, and an id from before a lost ledger
  * never points at somebody else's message.
  */
-import { randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 
 /** Slots in one bucket of the ledger. */
 export const SLOTS = 16
@@ -22,7 +22,18 @@ export interface MessageId {
 const pattern = /^msg_([0-9a-f]{4})([0-9a-f]{10})([0-9a-f]{8})$/
 const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0')
 
-export function createMessageId(account: number, sequence: number, salt = randomInt(2 ** 32)): MessageId {
+const SALT_BYTES = 4
+let salts = Buffer.alloc(0)
+
+/** Drawn a thousand at a time. */
+function newSalt(): number {
+  if (salts.length < SALT_BYTES) salts = randomBytes(1_000 * SALT_BYTES)
+  const salt = salts.readUInt32LE()
+  salts = salts.subarray(SALT_BYTES)
+  return salt
+}
+
+export function createMessageId(account: number, sequence: number, salt = newSalt()): MessageId {
   return { text: `msg_${hex(account, 4)}${hex(sequence, 10)}${hex(salt, 8)}`, account, sequence, salt }
 }
 

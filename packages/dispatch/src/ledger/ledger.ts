@@ -180,15 +180,20 @@ export class Ledger {
    * did not use of its block stays empty and costs nothing.
    */
   async createIds(account: string, count: number): Promise<MessageId[]> {
-    const number = this.numberOf(account)
     const ids: MessageId[] = []
-    for (;;) {
-      const free = this.#free.get(account)
-      while (free && free.next < free.end && ids.length < count)
-        ids.push(createMessageId(number, free.next++))
-      if (ids.length === count) return ids
-      await this.#allocate(account, count - ids.length)
+    while (ids.length < count) {
+      const id = this.nextId(account)
+      if (id) ids.push(id)
+      else await this.#allocate(account, count - ids.length)
     }
+    return ids
+  }
+
+  /** @returns one new id at once; undefined when the block is used up: {@link createIds} fetches another */
+  nextId(account: string): MessageId | undefined {
+    const number = this.numberOf(account)
+    const free = this.#free.get(account)
+    return free && free.next < free.end ? createMessageId(number, free.next++) : undefined
   }
 
   async #allocate(account: string, count: number): Promise<void> {

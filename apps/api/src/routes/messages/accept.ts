@@ -47,8 +47,8 @@ export function acceptRoute(app: App, { storage, metrics }: MessageRouteOptions)
         throw refuse(issues.map(({ path, message }) => ({ path: pathOf(path), message })))
       }
       if (key === undefined) {
-        const [id] = await ledger.createIds(message.account, 1)
-        return reply.code(202).send(await accept(id!, message, false))
+        const id = ledger.nextId(message.account) ?? (await ledger.createIds(message.account, 1))[0]!
+        return reply.code(202).send(await accept(id, message, false))
       }
       const answer = await once<Accepted>(request, reply, key, {
         idempotency,

@@ -58,7 +58,6 @@ describe('POST /v1/messages', () => {
     for (const id of ids) {
       const job = await lane.getJob(`${id}-0`)
       expect(job).toMatchObject({ name: 'reaction', data: { message: id, generation: 0 } })
-      expect(job?.opts).toMatchObject(lane.opts.defaultJobOptions!)
     }
   })
 
