@@ -35,11 +35,14 @@ function configure() {
 }
 
 const { config, accounts } = configure()
-const log = pino(
-  { level: config.logLevel, base: { process: 'worker', pid: process.pid } },
-  // A few lines in one write; what is left is written twice a second and when the process ends.
-  pino.destination({ dest: 1, sync: true, minLength: 4_096, periodicFlush: 500 }),
-)
+// A few lines in one write; what is left is written twice a second, and when the process ends.
+const destination = pino.destination({ dest: 1, sync: true, minLength: 4_096, periodicFlush: 500 })
+process.on('exit', () => destination.flushSync())
+const log = pino({ level: config.logLevel, base: { process: 'worker', pid: process.pid } }, destination)
+for (const { id, rateLimit } of accounts) {
+  if (rateLimit.pairPerMinute === undefined) continue
+  log.warn({ account: id }, 'accounts: rateLimit.pairPerMinute is not obeyed yet')
+}
 const redis = connectRedis(config.redisUrl, 'worker', log)
 gatherWrites(redis)
 const laneRedis = gatherWrites(connectLanes(redis))

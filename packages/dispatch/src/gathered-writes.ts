@@ -1,9 +1,9 @@
 /**
- * Commands that are issued in one turn of the event loop leave in one write.
+ * Commands that are issued in one tick leave in one write.
  *
  * ioredis writes each command to the socket by itself, and a write costs more than all else about a command. Its
  * auto-pipelining gathers them too, but builds a pipeline with every script that the connection knows each time.
- * Holding the stream back (`cork`, Node's own means for this) until the turn ends costs next to nothing.
+ * Holding the stream back (`cork`, Node's own means for this) until the tick ends costs next to nothing.
  */
 import type { Redis } from 'ioredis'
 
@@ -20,7 +20,7 @@ export function gatherWrites(redis: Redis): Redis {
       if (!corked) {
         corked = true
         stream.cork()
-        setImmediate(uncork)
+        process.nextTick(uncork)
       }
       return write(...args)
     }) as typeof stream.write

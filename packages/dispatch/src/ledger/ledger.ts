@@ -104,12 +104,51 @@ export interface LedgerOptions {
   clock?: () => number
 }
 
-const scriptNames = ['accept', 'claim', 'settle', 'requeue', 'end-waiting', 'resolve'] as const
+const scriptNames = ['accept', 'requeue', 'end-waiting', 'resolve'] as const
+/** Scripts that run for all messages of an account that ask in the same turn of the event loop: once each, in one call. */
+const gathered = {
+  // Those who ask have mostly been waiting for the same answer of Redis: they are here before the next tick.
+  claim: { keys: 2, args: 4, wait: process.nextTick },
+  // Answers of a provider come one by one; those that are here already are handled before the immediates.
+  settle: { keys: 3, args: 12, wait: setImmediate },
+} as const
+type GatheredName = keyof typeof gathered
 type ScriptName = (typeof scriptNames)[number]
 type Reply = (string | number)[]
 
 /** A name of its own: ioredis' pipelines have methods too, and `resolve` is one of them. */
-const commandOf = (name: ScriptName) => `ledger-${name}` as const
+const commandOf = (name: ScriptName | GatheredName) => `ledger-${name}` as const
+
+/** One call of a gathered script. */
+interface Gathered {
+  id: MessageId
+  args: (string | number | Buffer)[]
+  moreKeys: string[]
+  resolve: (reply: Reply) => void
+  reject: (error: unknown) => void
+}
+
+/** How many messages one gathered script is about: about two milliseconds of Redis' time. */
+const MOST_TOGETHER = 50
+
+/**
+ * A script about one message, for many: it finds its keys and arguments where it would find them alone.
+ * @param keys of one message, behind the shared ones
+ * @param args of one message, from its id on
+ */
+const forEach = (script: string, keys: number, args: number) => `
+local function one(KEYS, ARGV)
+${script}
+end
+local replies = {}
+for index = 0, (#ARGV - 2) / ${args} - 1 do
+  local its_keys, its_args = { KEYS[1], KEYS[2], KEYS[3], KEYS[4] }, { ARGV[1], ARGV[2] }
+  for key = 1, ${keys} do its_keys[4 + key] = KEYS[4 + index * ${keys} + key] end
+  for arg = 1, ${args} do its_args[2 + arg] = ARGV[2 + index * ${args} + arg] end
+  take(its_keys[5], its_keys[6], its_args[3])
+  replies[index + 1] = one(its_keys, its_args)
+end
+return replies`
 
 /** Ids in one block. */
 const IDS_AHEAD = 1_024
@@ -124,6 +163,7 @@ export class Ledger {
   readonly #names = new Map<number, string>()
   readonly #free = new Map<string, { next: number; end: number }>()
   readonly #allocating = new Map<string, Promise<void>>()
+  readonly #gathering = new Map<string, Gathered[]>()
 
   constructor(options: LedgerOptions) {
     this.#redis = options.redis
@@ -132,6 +172,10 @@ export class Ledger {
     const record = source('record')
     for (const name of scriptNames)
       this.#redis.defineCommand(commandOf(name), { lua: `${record}\n${source(name)}` })
+    for (const [name, { keys, args }] of Object.entries(gathered)) {
+      const lua = `${record}\n${forEach(source(name), keys, args)}`
+      this.#redis.defineCommand(commandOf(name as GatheredName), { lua })
+    }
     this.#redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
   }
 
@@ -247,7 +291,7 @@ export class Ledger {
    * @param token names the asker: when the answer was lost with a connection, asking again gives the same claim
    */
   async claim(id: MessageId, generation: number, holdMs: number, token: string): Promise<ClaimResult> {
-    const [kind, ...rest] = await this.#run('claim', id, [generation, holdMs, token])
+    const [kind, ...rest] = await this.#gather('claim', id, [generation, holdMs, token])
     switch (kind) {
       case 'claimed': {
         const [attempt, tries, content, to, waitedMs] = rest
@@ -290,7 +334,7 @@ export class Ledger {
     settlement: Settlement,
   ): Promise<{ settled: boolean; state: MessageState | undefined }> {
     const { requestId } = settlement
-    const [result, state] = await this.#run(
+    const [result, state] = await this.#gather(
       'settle',
       id,
       [
@@ -461,6 +505,49 @@ export class Ledger {
     return this.#clock ? Math.floor(this.#clock()) : ''
   }
 
+  /** Runs a script about one message, together with those about others of its account. */
+  #gather(
+    script: GatheredName,
+    id: MessageId,
+    args: (string | number | Buffer)[],
+    moreKeys: string[] = [],
+  ): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const lot = `${script} ${id.account}`
+      const together = this.#gathering.get(lot)
+      const one = { id, args, moreKeys, resolve, reject }
+      if (together) together.push(one)
+      else {
+        this.#gathering.set(lot, [one])
+        gathered[script].wait(() => {
+          const all = this.#gathering.get(lot) ?? []
+          this.#gathering.delete(lot)
+          for (let from = 0; from < all.length; from += MOST_TOGETHER) {
+            void this.#runEach(script, accountKeys(id.account), all.slice(from, from + MOST_TOGETHER))
+          }
+        })
+      }
+    })
+  }
+
+  async #runEach(script: GatheredName, keys: AccountKeys, all: Gathered[]): Promise<void> {
+    const allKeys = sharedKeys(keys)
+    const allArgs: (string | number | Buffer)[] = [this.#now(), this.#retentionSeconds]
+    for (const { id, args, moreKeys } of all) {
+      const place = [keys.bucket(placeOf(id).bucket), keys.content(id.text), ...moreKeys]
+      // Each has as many keys as the others: one that it does not use is its bucket.
+      while (place.length < gathered[script].keys) place.push(place[0]!)
+      allKeys.push(...place)
+      allArgs.push(id.text.slice(4), ...args)
+    }
+    try {
+      const replies = (await this.#call(script, allKeys, allArgs)) as unknown as Reply[]
+      for (const [index, { resolve }] of all.entries()) resolve(replies[index]!)
+    } catch (error) {
+      for (const { reject } of all) reject(error)
+    }
+  }
+
   /** Runs a script about one message. */
   #run(
     script: ScriptName,
@@ -474,7 +561,11 @@ export class Ledger {
     return this.#call(script, [...sharedKeys(keys), ...place, ...moreKeys], [...first, ...args])
   }
 
-  #call(script: ScriptName, keys: string[], args: (string | number | Buffer)[]): Promise<Reply> {
+  #call(
+    script: ScriptName | GatheredName,
+    keys: string[],
+    args: (string | number | Buffer)[],
+  ): Promise<Reply> {
     const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply>>
     return commands[commandOf(script)]!(keys.length, ...keys, ...args)
   }

@@ -45,7 +45,7 @@ interface Asker {
 }
 
 /**
- * Who asks in the same turn of the event loop is served by one script.
+ * Who asks in the same tick is served by one script.
  * @param redis shared by all processes whose attempts count together
  */
 export function createLimiter(redis: Redis): Limiter {
@@ -86,7 +86,7 @@ export function createLimiter(redis: Redis): Limiter {
         if (together) together.push({ resolve, reject })
         else {
           asking.set(key, [{ resolve, reject }])
-          setImmediate(() => void serve(key, perSecond))
+          process.nextTick(() => void serve(key, perSecond))
         }
       })
     },
