@@ -105,6 +105,7 @@ try {
   // What fails because everything was just told to end is no news.
   if (!interrupted) {
     log(`\n${(error as Error).message}`)
-    process.exitCode = 1
+    // What had been started by then ends with this process.
+    process.exit(1)
   }
 }

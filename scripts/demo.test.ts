@@ -93,7 +93,7 @@ describe('the demo', { timeout: timeoutMs }, () => {
   test.concurrent('leaves everything running with --keep, until Ctrl-C', async () => {
     const run = demo(['--keep'])
     const [, dashboard] = await run.outputMatch(/dashboard +(\S+)/)
-    const [, key] = await run.outputMatch(/key +(demo-\S+)/)
+    const [, key] = await run.outputMatch(/key +(wa-demo-key)/)
     const [, address] = await run.outputMatch(/curl .* '(\S+)'/)
     const pids = descendants(run.child.pid!)
     expect(pids.length).toBeGreaterThanOrEqual(4)

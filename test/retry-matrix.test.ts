@@ -106,6 +106,11 @@ const rows: Row[] = [
   refused('gupshup-main', 'invalid-app', 'HTTP_400', 'account'),
   retried('gupshup-main', '500', 'HTTP_500'),
   recovered('gupshup-main', '500'),
+  ...['zixflow-ai', 'zixflow-old'].map((account) => ({
+    ...refused(account, 'failure, with a text', 'HTTP_400', 'content'),
+    effect: error('failure', { message: 'The user session is not active', status: 400 }),
+    error: { code: 'HTTP_400', kind: 'content', message: 'The user session is not active', at: 'submit' },
+  })),
   refused('zixflow-ai', '401', 'HTTP_401', 'credentials'),
   refused('zixflow-ai', 'unknown-phone-id', 'HTTP_400', 'content'),
   retried('zixflow-ai', '500', 'HTTP_500'),
@@ -117,6 +122,11 @@ const rows: Row[] = [
   ...['kaleyra-in', 'gupshup-main', 'zixflow-ai', 'zixflow-old'].flatMap((account) => [
     held(account, 'lost response', { kind: 'lost-response' }),
     held(account, 'reset after the body', { kind: 'reset-after-body' }),
+    held(account, 'a bare 500', { kind: 'answer', status: 500, body: '<html>Internal Server Error</html>' }),
+    {
+      ...retried(account, 'a bare 503', 'HTTP_503'),
+      effect: { kind: 'answer', status: 503, body: '' },
+    },
     held(account, 'a bare 502', { kind: 'answer', status: 502, body: '<html>Bad Gateway</html>' }),
     held(account, 'a bare 504', { kind: 'answer', status: 504, body: '' }),
     held(account, 'no answer in time', { kind: 'hang' }),

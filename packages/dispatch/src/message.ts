@@ -21,20 +21,43 @@ const instant = z.iso
   .datetime({ offset: true, error: 'an ISO 8601 instant such as 2026-12-01T09:00:00Z' })
   .transform((value) => new Date(value))
 
+const examples = [
+  {
+    account: 'kaleyra-in',
+    to: '919876543210',
+    reference: 'order-1042',
+    message: {
+      type: 'interactive',
+      interactive: {
+        type: 'button',
+        body: { text: 'Does Tuesday suit you?' },
+        action: { buttons: [{ type: 'reply', reply: { id: 'yes', title: 'Yes' } }] },
+      },
+    },
+  },
+  {
+    account: 'kaleyra-in',
+    to: '919876543210',
+    message: { type: 'reaction', reaction: { message_id: 'wamid.HBgL', emoji: '😀' } },
+  },
+]
+
 /** The body of `POST /v1/messages`. */
-export const messageRequestSchema = z.strictObject({
-  account: z
-    .string()
-    .min(1)
-    .max(64)
-    .meta({ description: 'An account id of accounts.json', examples: ['kaleyra-in'] }),
-  to: recipientSchema,
-  message: contentSchema,
-  reference: z.string().min(1).max(255).optional(),
-  send_at: instant.optional(),
-  expires_at: instant.optional(),
-  priority: z.enum(PRIORITIES).default('transactional'),
-})
+export const messageRequestSchema = z
+  .strictObject({
+    account: z
+      .string()
+      .min(1)
+      .max(64)
+      .meta({ description: 'An account id of accounts.json', examples: ['kaleyra-in'] }),
+    to: recipientSchema,
+    message: contentSchema,
+    reference: z.string().min(1).max(255).optional(),
+    send_at: instant.optional(),
+    expires_at: instant.optional(),
+    priority: z.enum(PRIORITIES).default('transactional'),
+  })
+  .meta({ examples: examples as never })
 export type MessageRequest = z.infer<typeof messageRequestSchema>
 
 const time = z.iso.datetime()
