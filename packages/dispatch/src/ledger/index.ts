@@ -10,3 +10,4 @@ export {
   STATES,
   WAITING,
 } from './record.ts'
+export * from './types.ts'

@@ -61,6 +61,14 @@ function makeKeys(account: number) {
 
 export type AccountKeys = ReturnType<typeof makeKeys>
 
+/** The account's lists: the first keys of every script, in the order of scripts/record.lua. */
+export const sharedKeys = (keys: AccountKeys): string[] => [
+  keys.waiting,
+  keys.sending,
+  keys.uncertain,
+  keys.expiring,
+]
+
 /** BullMQ's prefix for the lane of this account. */
 export const lanePrefix = (account: number) => `wa:lane:{${account}}`
 

@@ -3,180 +3,38 @@
  * something may be sent. Each step is one atomic script (scripts/*.lua); the key layout is in keys.ts,
  * the layout of a record in record.ts.
  */
-import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import { pack } from 'msgpackr'
 import { createMessageId, type MessageId, parseMessageId, placeOf, SLOTS } from './ids.ts'
-import { type AccountKeys, accountKeys, accountsKey } from './keys.ts'
+import { type AccountKeys, accountKeys, accountsKey, sharedKeys } from './keys.ts'
 import {
   decodeRecord,
   type MessageError,
   type MessageRecord,
   type MessageState,
-  type OutcomeName,
   outcomeNumber,
   stateName,
   stateNumber,
 } from './record.ts'
-
-/** What is written when a message is accepted. */
-export interface NewMessage {
-  id: MessageId
-  /** E.164 digits without `+`. */
-  to: string
-  /** The message object as JSON text. */
-  content: string
-  idempotent: boolean
-  reference?: string | undefined
-  /** Milliseconds since 1970. */
-  sendAt?: number | undefined
-  expiresAt?: number | undefined
-}
-
-/** What became of a message that was to be stored. */
-export interface Accepted {
-  /** Undefined where its id names another message's place: it is not stored. */
-  state: MessageState | undefined
-  /** Milliseconds since 1970. */
-  due: number
-}
-
-/** The id that was made for a message names a place that another one holds, after Redis lost data: ask again. */
-export class SlotTakenError extends Error {
-  readonly statusCode = 503
-  constructor() {
-    super('the place of this message is taken; it was not stored')
-    this.name = 'SlotTakenError'
-  }
-}
-
-/** A claim: the right to make one attempt. */
-export interface Claim {
-  kind: 'claimed'
-  attempt: number
-  /** Attempts that counted so far; throttled ones do not. */
-  tries: number
-  to: string
-  content: string
-  /** Since it was due. */
-  waitedMs: number
-}
-
-/** Somebody else's claim, alive or not. */
-export interface Held {
-  kind: 'held'
-  /** In how many milliseconds it is given up for lost; not above 0 when it is. */
-  inMs: number
-  attempt: number
-  tries: number
-  idempotent: boolean
-}
-
-export type ClaimResult =
-  | Claim
-  | Held
-  /** It is due in so many milliseconds. */
-  | { kind: 'early'; inMs: number }
-  | { kind: 'expired' }
-  | { kind: 'stale'; state: MessageState | undefined }
-
-/** What became of an attempt and what follows from it. */
-export interface Settlement {
-  attempt: number
-  outcome: OutcomeName
-  code: string
-  durationMs: number
-  state: MessageState
-  /** In how many milliseconds a waiting message is due, or an uncertain one is decided. */
-  inMs?: number | undefined
-  /** Whether the attempt counts against the retries. */
-  counts: boolean
-  /** A 2xx came that could not be read. */
-  answered?: boolean | undefined
-  requestId?: string | undefined
-  error?: MessageError | undefined
-}
-
-export interface LedgerOptions {
-  redis: Redis
-  retentionDays: number
-  /** Milliseconds since 1970; absent: Redis' own clock, the one clock that all processes share. */
-  clock?: () => number
-}
-
-const scriptNames = ['accept', 'requeue', 'end-waiting', 'resolve'] as const
-/** Scripts that run for all messages of an account that ask in the same turn of the event loop: once each, in one call. */
-const gathered = {
-  // Those who ask have mostly been waiting for the same answer of Redis: they are here before the next tick.
-  claim: { keys: 2, args: 4, wait: process.nextTick },
-  // Answers of a provider come one by one; those that are here already are handled before the immediates.
-  settle: { keys: 3, args: 12, wait: setImmediate },
-} as const
-type GatheredName = keyof typeof gathered
-type ScriptName = (typeof scriptNames)[number]
-type Reply = (string | number)[]
-
-/** A name of its own: ioredis' pipelines have methods too, and `resolve` is one of them. */
-const commandOf = (name: ScriptName | GatheredName) => `ledger-${name}` as const
-
-/** One call of a gathered script. */
-interface Gathered {
-  id: MessageId
-  args: (string | number | Buffer)[]
-  moreKeys: string[]
-  resolve: (reply: Reply) => void
-  reject: (error: unknown) => void
-}
-
-/** How many messages one gathered script is about: about two milliseconds of Redis' time. */
-const MOST_TOGETHER = 50
-
-/**
- * A script about one message, for many: it finds its keys and arguments where it would find them alone.
- * @param keys of one message, behind the shared ones
- * @param args of one message, from its id on
- */
-const forEach = (script: string, keys: number, args: number) => `
-local function one(KEYS, ARGV)
-${script}
-end
-local replies = {}
-for index = 0, (#ARGV - 2) / ${args} - 1 do
-  local its_keys, its_args = { KEYS[1], KEYS[2], KEYS[3], KEYS[4] }, { ARGV[1], ARGV[2] }
-  for key = 1, ${keys} do its_keys[4 + key] = KEYS[4 + index * ${keys} + key] end
-  for arg = 1, ${args} do its_args[2 + arg] = ARGV[2 + index * ${args} + arg] end
-  take(its_keys[5], its_keys[6], its_args[3])
-  replies[index + 1] = one(its_keys, its_args)
-end
-return replies`
+import { type Reply, Scripts } from './scripts.ts'
+import type { Accepted, ClaimResult, Held, LedgerOptions, NewMessage, Settlement } from './types.ts'
 
 /** Ids in one block. */
 const IDS_AHEAD = 1_024
 
-const source = (name: string) => readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8')
-
 export class Ledger {
   readonly #redis: Redis
-  readonly #retentionSeconds: number
+  readonly #scripts: Scripts
   readonly #clock: (() => number) | undefined
   readonly #numbers = new Map<string, number>()
   readonly #names = new Map<number, string>()
   readonly #free = new Map<string, { next: number; end: number }>()
   readonly #allocating = new Map<string, Promise<void>>()
-  readonly #gathering = new Map<string, Gathered[]>()
 
   constructor(options: LedgerOptions) {
     this.#redis = options.redis
-    this.#retentionSeconds = Math.round(options.retentionDays * 86_400)
     this.#clock = options.clock
-    const record = source('record')
-    for (const name of scriptNames)
-      this.#redis.defineCommand(commandOf(name), { lua: `${record}\n${source(name)}` })
-    for (const [name, { keys, args }] of Object.entries(gathered)) {
-      const lua = `${record}\n${forEach(source(name), keys, args)}`
-      this.#redis.defineCommand(commandOf(name as GatheredName), { lua })
-    }
-    this.#redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
+    this.#scripts = new Scripts(options)
   }
 
   /**
@@ -187,9 +45,8 @@ export class Ledger {
   async open(accountIds: string[]): Promise<boolean> {
     this.#free.clear()
     if (accountIds.length === 0) return true
-    const command = this.#redis as unknown as { register(...args: (string | number)[]): Promise<number[]> }
     const known = accountIds.flatMap((id) => [id, this.#numbers.get(id) ?? 0])
-    const numbers = await command.register(accountsKey, ...known)
+    const numbers = await this.#scripts.register(accountsKey, known)
     let same = true
     accountIds.forEach((id, index) => {
       const before = this.#numbers.get(id)
@@ -260,7 +117,7 @@ export class Ledger {
     const keys = this.keysOf(account)
     const places: string[] = []
     const references: string[] = []
-    const args: (string | number)[] = [this.#now(), this.#retentionSeconds]
+    const args: (string | number)[] = []
     for (const { id, to, sendAt, expiresAt, idempotent, content, reference } of messages) {
       places.push(keys.bucket(placeOf(id).bucket), keys.content(id.text))
       if (reference !== undefined) references.push(keys.reference(reference))
@@ -274,7 +131,7 @@ export class Ledger {
         reference ?? '',
       )
     }
-    const results = await this.#call('accept', [...sharedKeys(keys), ...places, ...references], args)
+    const results = await this.#scripts.call('accept', keys, [...places, ...references], args)
     const accepted = messages.map((_, index): Accepted => {
       const state = Number(results[2 * index])
       return { state: state < 0 ? undefined : stateName(state), due: Number(results[2 * index + 1]) }
@@ -291,7 +148,7 @@ export class Ledger {
    * @param token names the asker: when the answer was lost with a connection, asking again gives the same claim
    */
   async claim(id: MessageId, generation: number, holdMs: number, token: string): Promise<ClaimResult> {
-    const [kind, ...rest] = await this.#gather('claim', id, [generation, holdMs, token])
+    const [kind, ...rest] = await this.#scripts.gather('claim', id, [generation, holdMs, token])
     switch (kind) {
       case 'claimed': {
         const [attempt, tries, content, to, waitedMs] = rest
@@ -334,7 +191,7 @@ export class Ledger {
     settlement: Settlement,
   ): Promise<{ settled: boolean; state: MessageState | undefined }> {
     const { requestId } = settlement
-    const [result, state] = await this.#gather(
+    const [result, state] = await this.#scripts.gather(
       'settle',
       id,
       [
@@ -357,7 +214,7 @@ export class Ledger {
 
   /** Makes a new generation for a waiting message whose job is gone. @returns undefined when it needs none */
   async requeue(id: MessageId, generation: number): Promise<{ generation: number; due: number } | undefined> {
-    const [next, due] = await this.#run('requeue', id, [generation])
+    const [next, due] = await this.#scripts.run('requeue', id, [generation])
     return Number(next) < 0 ? undefined : { generation: Number(next), due: Number(due) }
   }
 
@@ -366,7 +223,7 @@ export class Ledger {
     id: MessageId,
     state: 'cancelled' | 'expired',
   ): Promise<{ changed: boolean; state: MessageState | undefined; generation: number }> {
-    return asChange(await this.#run('end-waiting', id, [stateNumber(state)]))
+    return asChange(await this.#scripts.run('end-waiting', id, [stateNumber(state)]))
   }
 
   /**
@@ -387,7 +244,7 @@ export class Ledger {
       at: 'submit',
     }
     return asChange(
-      await this.#run('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? packError(error) : '']),
+      await this.#scripts.run('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? packError(error) : '']),
     )
   }
 
@@ -500,84 +357,7 @@ export class Ledger {
     const fields = await this.#redis.hgetallBuffer(key)
     return new Map(Object.entries(fields))
   }
-
-  #now(): number | '' {
-    return this.#clock ? Math.floor(this.#clock()) : ''
-  }
-
-  /** Runs a script about one message, together with those about others of its account. */
-  #gather(
-    script: GatheredName,
-    id: MessageId,
-    args: (string | number | Buffer)[],
-    moreKeys: string[] = [],
-  ): Promise<Reply> {
-    return new Promise((resolve, reject) => {
-      const lot = `${script} ${id.account}`
-      const together = this.#gathering.get(lot)
-      const one = { id, args, moreKeys, resolve, reject }
-      if (together) together.push(one)
-      else {
-        this.#gathering.set(lot, [one])
-        gathered[script].wait(() => {
-          const all = this.#gathering.get(lot) ?? []
-          this.#gathering.delete(lot)
-          for (let from = 0; from < all.length; from += MOST_TOGETHER) {
-            void this.#runEach(script, accountKeys(id.account), all.slice(from, from + MOST_TOGETHER))
-          }
-        })
-      }
-    })
-  }
-
-  async #runEach(script: GatheredName, keys: AccountKeys, all: Gathered[]): Promise<void> {
-    const allKeys = sharedKeys(keys)
-    const allArgs: (string | number | Buffer)[] = [this.#now(), this.#retentionSeconds]
-    for (const { id, args, moreKeys } of all) {
-      const place = [keys.bucket(placeOf(id).bucket), keys.content(id.text), ...moreKeys]
-      // Each has as many keys as the others: one that it does not use is its bucket.
-      while (place.length < gathered[script].keys) place.push(place[0]!)
-      allKeys.push(...place)
-      allArgs.push(id.text.slice(4), ...args)
-    }
-    try {
-      const replies = (await this.#call(script, allKeys, allArgs)) as unknown as Reply[]
-      for (const [index, { resolve }] of all.entries()) resolve(replies[index]!)
-    } catch (error) {
-      for (const { reject } of all) reject(error)
-    }
-  }
-
-  /** Runs a script about one message. */
-  #run(
-    script: ScriptName,
-    id: MessageId,
-    args: (string | number | Buffer)[],
-    moreKeys: string[] = [],
-  ): Promise<Reply> {
-    const keys = accountKeys(id.account)
-    const place = [keys.bucket(placeOf(id).bucket), keys.content(id.text)]
-    const first = [this.#now(), this.#retentionSeconds, id.text.slice(4)]
-    return this.#call(script, [...sharedKeys(keys), ...place, ...moreKeys], [...first, ...args])
-  }
-
-  #call(
-    script: ScriptName | GatheredName,
-    keys: string[],
-    args: (string | number | Buffer)[],
-  ): Promise<Reply> {
-    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply>>
-    return commands[commandOf(script)]!(keys.length, ...keys, ...args)
-  }
 }
-
-/** The first keys of every script, in the order of scripts/record.lua. */
-const sharedKeys = (keys: AccountKeys): string[] => [
-  keys.waiting,
-  keys.sending,
-  keys.uncertain,
-  keys.expiring,
-]
 
 const packError = ({ code, kind, message, at }: MessageError): Buffer =>
   Buffer.from(pack([code.slice(0, 60), kind, message.slice(0, 300), at]))

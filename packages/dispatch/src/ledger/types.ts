@@ -1,0 +1,89 @@
+/** What the ledger takes and gives. */
+import type { Redis } from 'ioredis'
+import type { MessageId } from './ids.ts'
+import type { MessageError, MessageState, OutcomeName } from './record.ts'
+
+export interface LedgerOptions {
+  redis: Redis
+  retentionDays: number
+  /** Milliseconds since 1970; absent: Redis' own clock, the one clock that all processes share. */
+  clock?: () => number
+}
+
+/** What is written when a message is accepted. */
+export interface NewMessage {
+  id: MessageId
+  /** E.164 digits without `+`. */
+  to: string
+  /** The message object as JSON text. */
+  content: string
+  idempotent: boolean
+  reference?: string | undefined
+  /** Milliseconds since 1970. */
+  sendAt?: number | undefined
+  expiresAt?: number | undefined
+}
+
+/** What became of a message that was to be stored. */
+export interface Accepted {
+  /** Undefined where its id names another message's place: it is not stored. */
+  state: MessageState | undefined
+  /** Milliseconds since 1970. */
+  due: number
+}
+
+/** The id that was made for a message names a place that another one holds, after Redis lost data: ask again. */
+export class SlotTakenError extends Error {
+  readonly statusCode = 503
+  constructor() {
+    super('the place of this message is taken; it was not stored')
+    this.name = 'SlotTakenError'
+  }
+}
+
+/** A claim: the right to make one attempt. */
+export interface Claim {
+  kind: 'claimed'
+  attempt: number
+  /** Attempts that counted so far; throttled ones do not. */
+  tries: number
+  to: string
+  content: string
+  /** Since it was due. */
+  waitedMs: number
+}
+
+/** Somebody else's claim, alive or not. */
+export interface Held {
+  kind: 'held'
+  /** In how many milliseconds it is given up for lost; not above 0 when it is. */
+  inMs: number
+  attempt: number
+  tries: number
+  idempotent: boolean
+}
+
+export type ClaimResult =
+  | Claim
+  | Held
+  /** It is due in so many milliseconds. */
+  | { kind: 'early'; inMs: number }
+  | { kind: 'expired' }
+  | { kind: 'stale'; state: MessageState | undefined }
+
+/** What became of an attempt and what follows from it. */
+export interface Settlement {
+  attempt: number
+  outcome: OutcomeName
+  code: string
+  durationMs: number
+  state: MessageState
+  /** In how many milliseconds a waiting message is due, or an uncertain one is decided. */
+  inMs?: number | undefined
+  /** Whether the attempt counts against the retries. */
+  counts: boolean
+  /** A 2xx came that could not be read. */
+  answered?: boolean | undefined
+  requestId?: string | undefined
+  error?: MessageError | undefined
+}
