@@ -198,6 +198,33 @@ describe.concurrent('a worker', { timeout: 120_000 }, () => {
     expect(await stack.requests({ detail: 'false' })).toHaveLength(COUNT)
   })
 
+  test('told to stop begins no attempt of a lane that was waiting for another', async (context) => {
+    const { expect } = context
+    const onEnd = (end: () => Promise<void>) => context.onTestFinished(end)
+    const stack = await startStack({
+      redisUrl: (await useRedis(onEnd)).url,
+      accounts: allAccounts({ timeoutMs: 3_000 }).slice(0, 2),
+      env: { WORKER_CONCURRENCY: '20', LOG_LEVEL: 'warn' },
+      onEnd,
+    })
+    await stack.faults({ latency: { fixedMs: 1_500 } })
+    await stack.startApi()
+    const both = messages.flatMap((message) => [message, { ...message, account: 'gupshup-main' }])
+    const ids = await stack.sendAll(both)
+    const worker = await stack.startWorker()
+    const arrived = async () => (await stack.requests({ detail: 'false' })).length
+    await expect.poll(arrived, { timeout: 20_000 }).toBeGreaterThanOrEqual(20)
+    const toldAt = Date.now()
+    expect(await worker.stop()).toEqual({ code: 0, signal: null })
+    // Slots became free 1.5 s after they were taken, and nobody took them.
+    const later = (await stack.requests({ detail: 'false' })).filter(({ atMs }) => atMs > toldAt + 700)
+    expect(later).toEqual([])
+    const states = (await Promise.all(ids.map((id) => stack.read(id)))).map(({ state }) => state)
+    expect(states).not.toContain('sending')
+    expect(states).not.toContain('uncertain')
+    expect(states.filter((state) => state === 'submitted')).toHaveLength(await arrived())
+  })
+
   test('told to stop while Redis is away goes in good order, since nothing is in flight', async (context) => {
     const { expect } = context
     const { stack, redis } = await house(context)

@@ -73,6 +73,7 @@ closeWithGrace({ delay: longestTimeoutMs + 10_000, logger: log }, async ({ signa
   if (err) log.error({ err: { message: err.message, stack: err.stack } }, 'worker.crashed')
   log.info({ signal, in_flight: slots.inUse }, 'worker.closing')
   open = false
+  slots.close()
   for (const close of closers.reverse()) await close()
   log.info('worker.closed')
 })

@@ -67,7 +67,8 @@ export async function processDispatch(
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
   const { account, limiter, limiterKey, slots, rest } = dependencies
-  await slots.acquire(account.id)
+  // Who waited for a slot when the worker was told to stop leaves the message to another.
+  if (!(await slots.acquire(account.id))) return { kind: 'rest', forMs: 1 }
   try {
     const turn = await limiter.reserve(limiterKey, account.rateLimit.perSecond)
     if (!turn.reserved) return { kind: 'rest', forMs: turn.waitMs }

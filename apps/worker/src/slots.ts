@@ -8,8 +8,9 @@ export class Slots {
   readonly #total: number
   readonly #kept: number
   readonly #used = new Map<string, number>()
-  readonly #waiting = new Map<string, (() => void)[]>()
+  readonly #waiting = new Map<string, ((taken: boolean) => void)[]>()
   #inUse = 0
+  #closed = false
 
   /** @param total attempts in flight at most, at least one a lane */
   constructor(total: number, lanes: string[]) {
@@ -23,15 +24,22 @@ export class Slots {
     return this.#inUse
   }
 
-  /** @returns when the lane may make one more attempt; to be released after it */
-  async acquire(lane: string): Promise<void> {
+  /** @returns true when the lane may make one more attempt, to be released after it; false when no more are made */
+  async acquire(lane: string): Promise<boolean> {
+    if (this.#closed) return false
     if (this.#mayTake(lane)) {
       this.#take(lane)
-      return
+      return true
     }
     const waiting = this.#waiting.get(lane) ?? []
     this.#waiting.set(lane, waiting)
-    await new Promise<void>((resolve) => waiting.push(resolve))
+    return new Promise((resolve) => waiting.push(resolve))
+  }
+
+  /** No attempt begins any more; those in flight go on. */
+  close(): void {
+    this.#closed = true
+    for (const waiting of this.#waiting.values()) for (const refuse of waiting.splice(0)) refuse(false)
   }
 
   /** Resolves when no slot is taken. */
@@ -69,6 +77,6 @@ export class Slots {
     const next = waiting?.shift()
     if (lane === undefined || !next) return
     this.#take(lane)
-    next()
+    next(true)
   }
 }

@@ -49,7 +49,7 @@ describe('POST /v1/messages', () => {
     expect(job?.data).toEqual({ message: id, generation: 0, to: '9198••••3210', reference: 'order-1042' })
   })
 
-  it('puts urgent, bulk and later messages that came together where each belongs, with what the lane keeps', async () => {
+  it('puts urgent, bulk and later messages that came together where each belongs', async () => {
     const later = new Date(Date.now() + 3_600_000).toISOString()
     const lane = api.storage.lanes.get('kaleyra-in')!
     const ids = await Promise.all([send(), send({ priority: 'bulk' }), send({ send_at: later }), send()])
