@@ -93,7 +93,7 @@ export interface SendContext<Account> {
   /** `receiptUrl`: where receipts should go, for providers that take that with the message. */
   account: Account & { baseUrl: string; timeoutMs: number; receiptUrl?: string | undefined }
   http: Http
-  /** Aborts the call, for example when the worker lost its job. */
+  /** Aborts the call. The worker does not use it: an answer on its way is worth more than a lock that was lost. */
   signal?: AbortSignal | undefined
 }
 
