@@ -125,7 +125,7 @@ async function compare(model: Model, { ledger, ids }: Real): Promise<void> {
     if (requestId !== undefined) expect((await ledger.findByRequestId(requestId))?.text).toBe(id.text)
   }
   // A bucket is forgotten some day exactly when nothing in it is under way.
-  const retained = (await redis.ttl('wa:{1}:b:0')) > 0
+  const retained = (await redis.ttl('wa:{1}:b:000000000')) > 0
   expect(retained).toBe(known.length > 0 && !known.some(isOpen))
 }
 

@@ -79,6 +79,7 @@ describe('a message on its way', () => {
       createdAt: now - 84,
       updatedAt: now,
       due: 0,
+      campaign: 0,
       requestId: 'f8df74d1-11fa-4485-b164-b9a65358f4fc',
       reference: 'order-1042',
       attempts: [{ at: now - 84, outcome: 'accepted', code: 'WA202', durationMs: 84 }],
@@ -342,9 +343,9 @@ describe('what lies in Redis', () => {
     const open = await accepted()
     await claimed(done)
     await ledger.settle(done, submitted())
-    expect(await redis.ttl('wa:{1}:b:0')).toBe(-1)
+    expect(await redis.ttl('wa:{1}:b:000000000')).toBe(-1)
     await ledger.endWaiting(open, 'cancelled')
-    expect(await redis.ttl('wa:{1}:b:0')).toBeGreaterThan(6 * 86_400)
+    expect(await redis.ttl('wa:{1}:b:000000000')).toBeGreaterThan(6 * 86_400)
   })
 
   test('an id from before a lost ledger is nobody', async () => {
@@ -371,7 +372,7 @@ describe('what lies in Redis', () => {
       expect((await ledger.read(id))?.error).toEqual(error)
       expect((await ledger.read(id))?.reference).toBe('r'.repeat(200))
     }
-    expect(['listpack', 'ziplist']).toContain(await redis.object('ENCODING', 'wa:{1}:b:0'))
+    expect(['listpack', 'ziplist']).toContain(await redis.object('ENCODING', 'wa:{1}:b:000000000'))
   })
 
   test('100,000 finished messages with attempt and request id cost at most 500 bytes each', async () => {

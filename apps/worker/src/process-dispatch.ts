@@ -98,8 +98,9 @@ async function attempt(
       return { kind: 'later', inMs: claim.inMs }
     case 'held':
       return giveUpWhenLost(id, claim, dependencies)
+    case 'parked':
     case 'expired':
-      return { kind: 'done', state: 'expired' }
+      return { kind: 'done', state: claim.kind }
     case 'stale':
       return { kind: 'done', state: claim.state ?? 'unknown' }
     case 'claimed':

@@ -47,7 +47,7 @@ export function parseMessageId(text: string): MessageId | undefined {
 /** The bucket that holds the message, and its slot there as one hexadecimal digit. */
 export function placeOf(id: MessageId): { bucket: string; slot: string } {
   return {
-    bucket: Math.floor(id.sequence / SLOTS).toString(16),
+    bucket: hex(Math.floor(id.sequence / SLOTS), 9),
     slot: (id.sequence % SLOTS).toString(16),
   }
 }

@@ -6,13 +6,13 @@
  * |----------------|--------|-------|
  * | wa:accounts    | hash   | account id → its number |
  * | wa:{n}:n       | string | the next free sequence number |
- * | wa:{n}:b:…     | hash   | a bucket: 16 messages, a few small fields each (record.ts), so that it stays a listpack |
+ * | wa:{n}:b:…     | hash   | a bucket: 16 messages, a few small fields each (record.ts), so that it stays a listpack; named by their sequence numbers without the last digit |
  * | wa:{n}:c:…     | string | content and callbacks of one message that is not final |
  * | wa:{n}:w       | zset   | messages that wait (scheduled, queued, retrying) by the time they are due |
  * | wa:{n}:s       | zset   | messages being sent, by the time at which their claim is given up for lost |
  * | wa:{n}:u       | zset   | uncertain messages, by the time at which the account's rule decides; +inf when held |
  * | wa:{n}:x       | zset   | messages that wait and expire, by that time |
- * | wa:{n}:q:…     | string | hash of a request id → sequence number |
+ * | wa:{n}:q:day:… | hash   | request ids learned on that day (since 1970): hash → sequence number, few in each |
  * | wa:{n}:f:…     | zset   | hash of a reference → message ids by time |
  * | wa:{n}:l       | string | the limiter's next free instant, microseconds |
  * | wa:{n}:t:…     | string | attempts made in one second, kept for a minute |
@@ -26,7 +26,11 @@ import { hash } from 'node:crypto'
 export const accountsKey = 'wa:accounts'
 export const sweepKey = 'wa:sweep'
 
-const short = (text: string) => hash('sha256', text, 'base64url').slice(0, 11)
+/** 66 bits: the record itself holds the whole text and is compared. */
+export const shortHash = (text: string) => hash('sha256', text, 'base64url').slice(0, 11)
+
+/** Everything of an account begins with this. @param account its number */
+export const accountTag = (account: number) => `wa:{${account}}`
 
 const known = new Map<number, AccountKeys>()
 
@@ -41,7 +45,7 @@ export function accountKeys(account: number): AccountKeys {
 }
 
 function makeKeys(account: number) {
-  const tag = `wa:{${account}}`
+  const tag = accountTag(account)
   return {
     sequence: `${tag}:n`,
     waiting: `${tag}:w`,
@@ -53,16 +57,25 @@ function makeKeys(account: number) {
     rate: (second: number) => `${tag}:t:${second}`,
     bucket: (bucket: string) => `${tag}:b:${bucket}`,
     content: (id: string) => `${tag}:c:${id.slice(4)}`,
-    /** 66 bits of hash: the record itself holds the whole request id and is compared. */
-    requestId: (requestId: string) => `${tag}:q:${short(requestId)}`,
-    reference: (reference: string) => `${tag}:f:${short(reference)}`,
+    /** @param day since 1970, UTC @param place from {@link requestIdPlace} */
+    requestIds: (day: number, place: string) => `${tag}:q:${day}:${place}`,
+    reference: (reference: string) => `${tag}:f:${shortHash(reference)}`,
   }
 }
 
 export type AccountKeys = ReturnType<typeof makeKeys>
 
-/** The account's lists: the first keys of every script, in the order of scripts/record.lua. */
-export const sharedKeys = (keys: AccountKeys): string[] => [
+/**
+ * Where a day's index holds a request id: 4,096 hashes, so that a hash of a hundred thousand messages a day and one of
+ * half a million are both listpacks (hash-max-listpack-entries is 128 by default), at under 40 bytes a message.
+ */
+export function requestIdPlace(requestId: string): { place: string; field: string } {
+  const digits = shortHash(requestId)
+  return { place: digits.slice(0, 2), field: digits.slice(2) }
+}
+
+/** The account's lists of messages that are not final. */
+export const listKeys = (keys: AccountKeys): string[] => [
   keys.waiting,
   keys.sending,
   keys.uncertain,

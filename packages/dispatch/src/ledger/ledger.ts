@@ -4,9 +4,8 @@
  * the layout of a record in record.ts.
  */
 import type { Redis } from 'ioredis'
-import { pack } from 'msgpackr'
 import { createMessageId, type MessageId, parseMessageId, placeOf, SLOTS } from './ids.ts'
-import { type AccountKeys, accountKeys, accountsKey, sharedKeys } from './keys.ts'
+import { type AccountKeys, accountKeys, accountsKey, listKeys, requestIdPlace, shortHash } from './keys.ts'
 import {
   decodeRecord,
   type MessageError,
@@ -16,16 +15,18 @@ import {
   stateName,
   stateNumber,
 } from './record.ts'
-import { type Reply, Scripts } from './scripts.ts'
+import { type Call, type Reply, Scripts } from './scripts.ts'
 import type { Accepted, ClaimResult, Held, LedgerOptions, NewMessage, Settlement } from './types.ts'
 
 /** Ids in one block. */
 const IDS_AHEAD = 1_024
+const DAY_MS = 86_400_000
 
 export class Ledger {
   readonly #redis: Redis
   readonly #scripts: Scripts
   readonly #clock: (() => number) | undefined
+  readonly #retentionDays: number
   readonly #numbers = new Map<string, number>()
   readonly #names = new Map<number, string>()
   readonly #free = new Map<string, { next: number; end: number }>()
@@ -34,6 +35,7 @@ export class Ledger {
   constructor(options: LedgerOptions) {
     this.#redis = options.redis
     this.#clock = options.clock
+    this.#retentionDays = options.retentionDays
     this.#scripts = new Scripts(options)
   }
 
@@ -114,28 +116,13 @@ export class Ledger {
    * @returns for each, in order, the state it has by now and when it is due; milliseconds since 1970
    */
   async accept(account: string, messages: NewMessage[]): Promise<Accepted[]> {
-    const keys = this.keysOf(account)
-    const places: string[] = []
-    const references: string[] = []
-    const args: (string | number)[] = []
-    for (const { id, to, sendAt, expiresAt, idempotent, content, reference } of messages) {
-      places.push(keys.bucket(placeOf(id).bucket), keys.content(id.text))
-      if (reference !== undefined) references.push(keys.reference(reference))
-      args.push(
-        id.text.slice(4),
-        to,
-        sendAt ?? 0,
-        expiresAt ?? 0,
-        idempotent ? 1 : 0,
-        content,
-        reference ?? '',
-      )
-    }
-    const results = await this.#scripts.call('accept', keys, [...places, ...references], args)
-    const accepted = messages.map((_, index): Accepted => {
-      const state = Number(results[2 * index])
-      return { state: state < 0 ? undefined : stateName(state), due: Number(results[2 * index + 1]) }
-    })
+    const replies = await this.#scripts.each('accept', this.numberOf(account), messages.map(asCall))
+    const accepted = replies.map(
+      ([state, due]): Accepted => ({
+        state: Number(state) < 0 ? undefined : stateName(Number(state)),
+        due: Number(due),
+      }),
+    )
     // Somebody else was given the same block by a Redis that had lost its last moments.
     if (accepted.some(({ state }) => state === undefined)) this.#free.delete(account)
     return accepted
@@ -167,6 +154,7 @@ export class Ledger {
       }
       case 'early':
         return { kind, inMs: Number(rest[0]) }
+      case 'parked':
       case 'expired':
         return { kind }
       default:
@@ -191,30 +179,27 @@ export class Ledger {
     settlement: Settlement,
   ): Promise<{ settled: boolean; state: MessageState | undefined }> {
     const { requestId } = settlement
-    const [result, state] = await this.#scripts.gather(
-      'settle',
-      id,
-      [
-        settlement.attempt,
-        outcomeNumber(settlement.outcome),
-        Math.round(settlement.durationMs),
-        settlement.code.slice(0, 40),
-        stateNumber(settlement.state),
-        Math.round(settlement.inMs ?? 0),
-        settlement.counts ? 1 : 0,
-        settlement.answered ? 2 : 0,
-        requestId ?? '',
-        settlement.error ? packError(settlement.error) : '',
-        id.sequence,
-      ],
-      requestId === undefined ? [] : [accountKeys(id.account).requestId(requestId)],
-    )
+    const { place, field } = requestId === undefined ? { place: '', field: '' } : requestIdPlace(requestId)
+    const [result, state] = await this.#scripts.gather('settle', id, [
+      settlement.attempt,
+      outcomeNumber(settlement.outcome),
+      Math.round(settlement.durationMs),
+      settlement.code.slice(0, 40),
+      stateNumber(settlement.state),
+      Math.round(settlement.inMs ?? 0),
+      settlement.counts ? 1 : 0,
+      settlement.answered ? 2 : 0,
+      requestId ?? '',
+      place,
+      field,
+      settlement.error ? errorFields(settlement.error) : '',
+    ])
     return { settled: result === 'settled', state: state ? stateName(Number(state)) : undefined }
   }
 
   /** Makes a new generation for a waiting message whose job is gone. @returns undefined when it needs none */
   async requeue(id: MessageId, generation: number): Promise<{ generation: number; due: number } | undefined> {
-    const [next, due] = await this.#scripts.run('requeue', id, [generation])
+    const [next, due] = await this.#scripts.one('requeue', id, [generation])
     return Number(next) < 0 ? undefined : { generation: Number(next), due: Number(due) }
   }
 
@@ -223,7 +208,7 @@ export class Ledger {
     id: MessageId,
     state: 'cancelled' | 'expired',
   ): Promise<{ changed: boolean; state: MessageState | undefined; generation: number }> {
-    return asChange(await this.#scripts.run('end-waiting', id, [stateNumber(state)]))
+    return asChange(await this.#scripts.one('end-waiting', id, [stateNumber(state)]))
   }
 
   /**
@@ -244,7 +229,7 @@ export class Ledger {
       at: 'submit',
     }
     return asChange(
-      await this.#scripts.run('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? packError(error) : '']),
+      await this.#scripts.one('resolve', id, [as, byRule ? 1 : 0, as === 'failed' ? errorFields(error) : '']),
     )
   }
 
@@ -258,7 +243,7 @@ export class Ledger {
 
   /** Takes an id off the account's lists whose record is gone. */
   async forget(account: string, id: MessageId): Promise<void> {
-    const lists = sharedKeys(this.keysOf(account))
+    const lists = listKeys(this.keysOf(account))
     await Promise.all(lists.map((list) => this.#redis.zrem(list, id.text.slice(4))))
   }
 
@@ -269,9 +254,14 @@ export class Ledger {
 
   /** @returns the message that the provider gave this request id, on whatever account */
   async findByRequestId(requestId: string): Promise<MessageId | undefined> {
-    const numbers = [...this.#names.keys()]
+    const { place, field } = requestIdPlace(requestId)
+    const today = Math.floor((await this.now()) / DAY_MS)
+    const days = Array.from({ length: Math.ceil(this.#retentionDays) + 2 }, (_, ago) => today - ago)
+    const numbers = [...this.#names.keys()].flatMap((number) => days.map(() => number))
     const sequences = await Promise.all(
-      numbers.map((number) => this.#redis.get(accountKeys(number).requestId(requestId))),
+      numbers.map((number, index) =>
+        this.#redis.hget(accountKeys(number).requestIds(days[index % days.length]!, place), field),
+      ),
     )
     for (const [index, sequence] of sequences.entries()) {
       if (sequence === null) continue
@@ -359,8 +349,24 @@ export class Ledger {
   }
 }
 
-const packError = ({ code, kind, message, at }: MessageError): Buffer =>
-  Buffer.from(pack([code.slice(0, 60), kind, message.slice(0, 300), at]))
+const asCall = (message: NewMessage): Call => [
+  message.id.text.slice(4),
+  Number(message.to),
+  message.sendAt ?? 0,
+  message.expiresAt ?? 0,
+  message.idempotent ? 1 : 0,
+  message.content,
+  message.reference ?? '',
+  message.reference === undefined ? '' : shortHash(message.reference),
+  0,
+]
+
+const errorFields = ({ code, kind, message, at }: MessageError) => [
+  code.slice(0, 60),
+  kind,
+  message.slice(0, 300),
+  at,
+]
 
 const asChange = ([changed, state, generation]: Reply) => ({
   changed: changed === 1,

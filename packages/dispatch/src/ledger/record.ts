@@ -10,7 +10,7 @@
  * | se0…  | the error, msgpack array [code, kind, message, at], in pieces |
  *
  * and `o`, the number of messages in the bucket that are not final: at 0 the bucket gets its retention.
- * No value is longer than 60 bytes, so that Redis keeps the bucket as one listpack
+ * An attempt that is under way stands in the core. No value is longer than 60 bytes, so that Redis keeps the bucket as one listpack
  * (hash-max-listpack-value is 64 by default) at a few bytes a field.
  *
  * The numbers here and those on top of `scripts/record.lua` are the same ones.
@@ -57,6 +57,11 @@ const CORE = {
   flags: 8,
   due: 9,
   expiresAt: 10,
+  /** Its number in the account; 0 for none. */
+  campaign: 11,
+  /** While it is being sent: since when, in ms after creation, and by whom. */
+  claimedAfter: 12,
+  token: 13,
 } as const
 
 export interface MessageError {
@@ -85,6 +90,8 @@ export interface MessageRecord {
   updatedAt: number
   /** When it is due, while it waits. */
   due: number
+  /** Its campaign's number in the account; 0 for none. */
+  campaign: number
   requestId?: string
   reference?: string
   error?: MessageError
@@ -109,7 +116,8 @@ export function decodeRecord(fields: Map<string, Buffer>, slot: string): Message
     createdAt,
     updatedAt: createdAt + at('updatedAfter'),
     due: at('due'),
-    attempts: attemptsOf(fields, slot, createdAt, at('attempts')),
+    campaign: at('campaign'),
+    attempts: attemptsOf(fields, slot, createdAt, core),
     ...(requestId !== undefined && { requestId }),
     ...(reference !== undefined && { reference }),
     ...(error && { error: errorOf(error) }),
@@ -120,16 +128,17 @@ function attemptsOf(
   fields: Map<string, Buffer>,
   slot: string,
   createdAt: number,
-  count: number,
+  core: number[],
 ): AttemptRecord[] {
   const attempts: AttemptRecord[] = []
-  for (let number = 1; number <= count; number++) {
+  const claimedAfter = core[CORE.claimedAfter]
+  for (let number = 1; number <= core[CORE.attempts]!; number++) {
     const packed = fields.get(`${slot}a${number}`)
     if (!packed) continue
     const [after, outcome, durationMs, code] = unpack(packed) as [number, number, number, string]
-    const name = OUTCOMES[outcome - 1]
-    attempts.push({ at: createdAt + after, ...(name && { outcome: name, code, durationMs }) })
+    attempts.push({ at: createdAt + after, outcome: OUTCOMES[outcome - 1]!, code, durationMs })
   }
+  if (claimedAfter !== undefined) attempts.push({ at: createdAt + claimedAfter })
   return attempts
 }
 

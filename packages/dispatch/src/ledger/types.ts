@@ -68,6 +68,8 @@ export type ClaimResult =
   | Held
   /** It is due in so many milliseconds. */
   | { kind: 'early'; inMs: number }
+  /** Its campaign is paused: it gets a new job when that goes on. */
+  | { kind: 'parked' }
   | { kind: 'expired' }
   | { kind: 'stale'; state: MessageState | undefined }
 

@@ -1,72 +1,28 @@
--- Takes messages in, as many as arrived together. A repeat with the same id changes nothing; a slot that holds another
--- message (its sequence number was given away twice by a Redis that lost its last moments) is left alone.
--- Keys: from 5 on two a message: its bucket, its content; after all of those the references' indexes
--- Arguments: from 3 on seven a message: id   recipient   due in ms, 0 for at once   expires at in ms, 0 for never
---            idempotent (1 or 0)   content   reference, '' for none
--- Returns: two a message: the state's number, due; -1, 0 for one whose slot is taken
-local FIELDS = 7
+-- Takes a message in. A repeat with the same id changes nothing; a slot that holds another message (its sequence number
+-- was given away twice by a Redis that lost its last moments) is left alone.
+-- Call: 2 recipient   3 due in ms, 0 for at once   4 expires at in ms, 0 for never   5 flags   6 content
+--       7 reference, '' for none   8 hash of the reference, '' for none   9 its campaign's number, 0 for none
+-- Returns: { the state's number, due }; { -1, 0 } when the slot is taken
 local REFERENCES_KEPT = 10000
-local count = (#ARGV - 2) / FIELDS
-local next_reference = 5 + 2 * count
-local results, contents, waiting, expiring, buckets = {}, {}, {}, {}, {}
-
-for index = 0, count - 1 do
-  local at = 3 + index * FIELDS
-  take(KEYS[5 + 2 * index], KEYS[6 + 2 * index], ARGV[at])
-  local reference, reference_key = ARGV[at + 6], nil
-  if reference ~= '' then
-    reference_key = KEYS[next_reference]
-    next_reference = next_reference + 1
-  end
-
-  local held = redis.call('HGET', bucket, slot)
-  local fresh = buckets[bucket]
-  if not held and fresh and fresh.cores[slot] then held = fresh.cores[slot] end
-  local state, due = -1, 0
-  if held then
-    local core = cmsgpack.unpack(held)
-    if core[SALT] == salt then state, due = core[STATE], core[DUE] end
-  else
-    if not fresh then
-      fresh = { fields = {}, cores = {}, count = 0 }
-      buckets[bucket] = fresh
-    end
-    due = tonumber(ARGV[at + 2])
-    state = due > now and SCHEDULED or QUEUED
-    due = math.max(due, now)
-    local expires = tonumber(ARGV[at + 3])
-    local core = { state, 0, salt, tonumber(ARGV[at + 1]), now, 0, 0, 0, tonumber(ARGV[at + 4]), due, expires }
-    fresh.cores[slot] = cmsgpack.pack(core)
-    fresh.fields[#fresh.fields + 1] = slot
-    fresh.fields[#fresh.fields + 1] = fresh.cores[slot]
-    fresh.count = fresh.count + 1
-    contents[#contents + 1] = content_key
-    contents[#contents + 1] = ARGV[at + 5]
-    waiting[#waiting + 1] = due
-    waiting[#waiting + 1] = id
-    if expires > 0 then
-      expiring[#expiring + 1] = expires
-      expiring[#expiring + 1] = id
-    end
-    if reference_key then
-      put('f', reference)
-      redis.call('ZADD', reference_key, now, id)
-      -- A reference that is used again and again must not grow for ever.
-      redis.call('ZREMRANGEBYRANK', reference_key, 0, -REFERENCES_KEPT - 1)
-      local keep = math.max(0, math.ceil((due - now) / 1000)) + 2 * retention
-      if redis.call('TTL', reference_key) < keep then redis.call('EXPIRE', reference_key, keep) end
-    end
-  end
-  results[2 * index + 1], results[2 * index + 2] = state, due
+local held = read(slot)
+if held then
+  local core = cmsgpack.unpack(held)
+  if core[SALT] ~= salt then return { -1, 0 } end
+  return { core[STATE], core[DUE] }
 end
 
-if #contents > 0 then
-  redis.call('MSET', unpack(contents))
-  redis.call('ZADD', KEYS[1], unpack(waiting))
-  if #expiring > 0 then redis.call('ZADD', KEYS[4], unpack(expiring)) end
-  for key, fresh in pairs(buckets) do
-    redis.call('HSET', key, unpack(fresh.fields))
-    if redis.call('HINCRBY', key, 'o', fresh.count) == fresh.count then redis.call('PERSIST', key) end
-  end
+local due = call[3]
+local state = due > now and SCHEDULED or QUEUED
+due = math.max(due, now)
+move({ 0, 0, salt, call[2], now, 0, 0, 0, call[5], 0, call[4], call[9] }, state, due)
+contents[content_key] = call[6]
+if call[7] ~= '' then
+  put('f', call[7])
+  local reference_key = tag .. ':f:' .. call[8]
+  redis.call('ZADD', reference_key, now, id)
+  -- A reference that is used again and again must not grow for ever.
+  redis.call('ZREMRANGEBYRANK', reference_key, 0, -REFERENCES_KEPT - 1)
+  local keep = math.max(0, math.ceil((due - now) / 1000)) + 2 * retention
+  if redis.call('TTL', reference_key) < keep then redis.call('EXPIRE', reference_key, keep) end
 end
-return results
+return { state, due }

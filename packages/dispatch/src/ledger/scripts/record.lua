@@ -1,16 +1,21 @@
 -- Stands in front of each script: how a message lies in its bucket (see ../record.ts) and how it changes state.
 --
--- Keys, the same for every script:
---   1 waiting   2 sending   3 uncertain   4 expiring   5 bucket   6 content   (more: see the script)
--- Arguments, the same for every script:
---   1 now in ms, '' for Redis' own clock   2 retention in seconds   3 message id without `msg_`
+-- Keys: 1 the account's tag. Every key that a script uses begins with it, and so lies in its slot (see ../keys.ts).
+-- Arguments: 1 now in ms, '' for Redis' own clock   2 retention in seconds
+--            3 the calls, msgpack: one array a message, its id without `msg_` first
+--
+-- What a script writes is kept back until finish(), which needs one command for many messages.
 local SCHEDULED, QUEUED, RETRYING, SENDING, UNCERTAIN, SUBMITTED = 1, 2, 3, 4, 5, 6
 local FAILED, CANCELLED, EXPIRED = 10, 11, 12
-local STATE, GENERATION, SALT, TO, CREATED, UPDATED, ATTEMPTS, TRIES, FLAGS, DUE, EXPIRES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-local IDEMPOTENT, ANSWERED = 1, 2 -- flags: may be sent twice; a 2xx came that could not be read
+local STATE, GENERATION, SALT, TO, CREATED, UPDATED, ATTEMPTS, TRIES, FLAGS, DUE, EXPIRES, CAMPAIGN, CLAIMED, TOKEN =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+local IDEMPOTENT, ANSWERED, HAS_ERROR = 1, 2, 4 -- flags: may be sent twice; a 2xx came that could not be read
+local CAMPAIGN_PAUSED, CAMPAIGN_CANCELLED = 4, 6
 local ATTEMPTS_KEPT = 50
 local PIECE = 60
 
+local tag = KEYS[1]
+local SENDING_LIST, UNCERTAIN_LIST, EXPIRING_LIST = tag .. ':s', tag .. ':u', tag .. ':x'
 local retention = tonumber(ARGV[2])
 local now = tonumber(ARGV[1])
 if not now then
@@ -18,68 +23,196 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The message at hand: its bucket and content, and what its id says (see ../ids.ts).
+-- The message at hand: where it lies, and what its id says (see ../ids.ts).
 local bucket, content_key, id, slot, salt
-local function take(bucket_, content_, id_)
-  bucket, content_key, id = bucket_, content_, id_
+local function take(its_id)
+  id = its_id
+  bucket, content_key = tag .. ':b:' .. string.sub(id, 5, 13), tag .. ':c:' .. id
   slot, salt = string.sub(id, 14, 14), tonumber(string.sub(id, 15), 16)
 end
-take(KEYS[5], KEYS[6], ARGV[3])
+
+-- What finish() writes; false takes away.
+local fields = {}   -- bucket → field → value
+local contents = {} -- key → value
+local lists = {}    -- key → member → score
+local opened = {}   -- bucket → how many more of its messages are not final
+local counted = {}  -- campaign → state → how many more messages are in it
+
+local function read(field)
+  local value = fields[bucket] and fields[bucket][field]
+  if value == nil then value = redis.call('HGET', bucket, field) end
+  return value or nil
+end
+
+local function write(field, value)
+  local its = fields[bucket]
+  if not its then
+    its = {}
+    fields[bucket] = its
+  end
+  its[field] = value
+end
+
+local function enlist(key, score)
+  local list = lists[key]
+  if not list then
+    list = {}
+    lists[key] = list
+  end
+  list[id] = score
+end
+
+local function count(campaign, state, change)
+  local counts = counted[campaign]
+  if not counts then
+    counts = {}
+    counted[campaign] = counts
+  end
+  counts[state] = (counts[state] or 0) + change
+end
+
+-- What was kept as the arguments of a command, and the names of what is taken away.
+local function both(kept, put)
+  local puts, drops = {}, {}
+  for name, value in pairs(kept) do
+    if value then
+      put(puts, name, value)
+    else
+      drops[#drops + 1] = name
+    end
+  end
+  return puts, drops
+end
+local function name_value(puts, name, value) puts[#puts + 1], puts[#puts + 2] = name, value end
+local function score_name(puts, name, value) puts[#puts + 1], puts[#puts + 2] = value, name end
+
+local function finish()
+  for key, its in pairs(fields) do
+    local puts, drops = both(its, name_value)
+    if #puts > 0 then redis.call('HSET', key, unpack(puts)) end
+    if #drops > 0 then redis.call('HDEL', key, unpack(drops)) end
+  end
+  local puts, drops = both(contents, name_value)
+  if #puts > 0 then redis.call('MSET', unpack(puts)) end
+  if #drops > 0 then redis.call('DEL', unpack(drops)) end
+  for key, list in pairs(lists) do
+    local puts, drops = both(list, score_name)
+    if #puts > 0 then redis.call('ZADD', key, unpack(puts)) end
+    if #drops > 0 then redis.call('ZREM', key, unpack(drops)) end
+  end
+  for key, more in pairs(opened) do
+    local open = more ~= 0 and redis.call('HINCRBY', key, 'o', more)
+    if more > 0 and open == more then redis.call('PERSIST', key) end
+    if more < 0 and open <= 0 then redis.call('EXPIRE', key, retention) end
+  end
+  for campaign, counts in pairs(counted) do
+    for state, change in pairs(counts) do
+      if change ~= 0 then redis.call('HINCRBY', tag .. ':k:' .. campaign, state, change) end
+    end
+  end
+end
+
+-- Runs a step for every call and writes what they changed.
+local function for_each_call(step)
+  local replies = {}
+  for index, call in ipairs(cmsgpack.unpack(ARGV[3])) do
+    take(call[1])
+    replies[index] = step(call)
+  end
+  finish()
+  return replies
+end
 
 -- The core of the message, or nil when the slot is empty or holds another message.
 local function load()
-  local packed = redis.call('HGET', bucket, slot)
+  local packed = read(slot)
   if not packed then return nil end
   local core = cmsgpack.unpack(packed)
   if core[SALT] ~= salt then return nil end
   return core
 end
 
+local function save(core) write(slot, cmsgpack.pack(core)) end
+
 local function is_waiting(state) return state <= RETRYING end
 local function is_final(state) return state >= SUBMITTED end
+
+-- A campaign's messages wait in a list of their own.
+local function waiting_list(core)
+  return core[CAMPAIGN] == 0 and tag .. ':w' or tag .. ':k:' .. core[CAMPAIGN] .. ':w'
+end
+
+local campaign_states = {}
+local function campaign_state(core)
+  local campaign = core[CAMPAIGN]
+  if campaign == 0 then return 0 end
+  local state = campaign_states[campaign]
+  if not state then
+    state = tonumber(redis.call('HGET', tag .. ':k:' .. campaign, 's')) or 0
+    campaign_states[campaign] = state
+  end
+  return state
+end
 
 -- Longer texts lie in pieces, so that the bucket stays a listpack.
 local function put(field, text)
   local number = 0
   for from = 1, #text, PIECE do
-    redis.call('HSET', bucket, slot .. field .. number, string.sub(text, from, from + PIECE - 1))
+    write(slot .. field .. number, string.sub(text, from, from + PIECE - 1))
     number = number + 1
   end
-  while redis.call('HDEL', bucket, slot .. field .. number) == 1 do number = number + 1 end
+  return number
+end
+
+-- error '' for none
+local function put_error(core, error)
+  local text = error ~= '' and cmsgpack.pack(error) or ''
+  local number = put('e', text)
+  local had = bit.band(core[FLAGS], HAS_ERROR) ~= 0
+  while had and read(slot .. 'e' .. number) do
+    write(slot .. 'e' .. number, false)
+    number = number + 1
+  end
+  if had ~= (text ~= '') then core[FLAGS] = bit.bxor(core[FLAGS], HAS_ERROR) end
 end
 
 -- Moves the message into a state. `score` is the time that goes with it: when a waiting message is due,
 -- when the claim of one being sent is given up, when an uncertain one is decided.
 local function move(core, state, score)
   local before = core[STATE]
-  local was_final = before ~= 0 and is_final(before)
+  local is_new = before == 0
   core[STATE] = state
   core[UPDATED] = now - core[CREATED]
   core[DUE] = is_waiting(state) and score or 0
-  if before ~= 0 then
-    if is_waiting(before) and not is_waiting(state) then
-      redis.call('ZREM', KEYS[1], id)
-      if core[EXPIRES] > 0 then redis.call('ZREM', KEYS[4], id) end
-    end
-    if before == SENDING then redis.call('ZREM', KEYS[2], id) end
-    if before == UNCERTAIN then redis.call('ZREM', KEYS[3], id) end
+  if not is_new and is_waiting(before) and not is_waiting(state) then
+    enlist(waiting_list(core), false)
+    if core[EXPIRES] > 0 then enlist(EXPIRING_LIST, false) end
+  elseif before == SENDING then
+    enlist(SENDING_LIST, false)
+    core[CLAIMED], core[TOKEN] = nil, nil
+  elseif before == UNCERTAIN then
+    enlist(UNCERTAIN_LIST, false)
   end
   if is_waiting(state) then
-    redis.call('ZADD', KEYS[1], score, id)
-    if core[EXPIRES] > 0 then redis.call('ZADD', KEYS[4], core[EXPIRES], id) end
+    enlist(waiting_list(core), score)
+    if core[EXPIRES] > 0 then enlist(EXPIRING_LIST, core[EXPIRES]) end
   elseif state == SENDING then
-    redis.call('ZADD', KEYS[2], score, id)
+    enlist(SENDING_LIST, score)
   elseif state == UNCERTAIN then
-    redis.call('ZADD', KEYS[3], score, id)
-  elseif not was_final then
-    redis.call('DEL', content_key)
-    if redis.call('HINCRBY', bucket, 'o', -1) <= 0 then redis.call('EXPIRE', bucket, retention) end
+    enlist(UNCERTAIN_LIST, score)
   end
-  redis.call('HSET', bucket, slot, cmsgpack.pack(core))
+  if is_final(state) then contents[content_key] = false end
+  local was_open, is_open = not is_new and not is_final(before), not is_final(state)
+  if was_open ~= is_open then opened[bucket] = (opened[bucket] or 0) + (is_open and 1 or -1) end
+  if core[CAMPAIGN] ~= 0 and not is_new then
+    count(core[CAMPAIGN], before, -1)
+    count(core[CAMPAIGN], state, 1)
+  end
+  save(core)
 end
 
--- Writes what became of one attempt; outcome 0 is an attempt that is under way.
+-- Writes what became of one attempt.
 local function write_attempt(core, number, at, outcome, duration, code)
-  redis.call('HSET', bucket, slot .. 'a' .. number, cmsgpack.pack({ at - core[CREATED], outcome, duration, code }))
-  if number > ATTEMPTS_KEPT then redis.call('HDEL', bucket, slot .. 'a' .. (number - ATTEMPTS_KEPT)) end
+  write(slot .. 'a' .. number, cmsgpack.pack({ at - core[CREATED], outcome, duration, code }))
+  if number > ATTEMPTS_KEPT then write(slot .. 'a' .. (number - ATTEMPTS_KEPT), false) end
 end

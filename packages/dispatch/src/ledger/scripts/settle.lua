@@ -1,14 +1,12 @@
 -- Writes what became of an attempt, and the state that follows from it. Settling twice changes nothing.
--- Keys: 7 the request id's index (only with a request id)
--- Arguments: 4 attempt   5 outcome's number   6 duration in ms   7 code   8 next state's number
---            9 in how many ms it is due, or its uncertain window ends; 0 for none
---            10 1 when the attempt counts as a try   11 flags to add   12 request id, '' for none
---            13 packed error, '' for none   14 sequence number
+-- Call: 2 attempt   3 outcome's number   4 duration in ms   5 code   6 next state's number
+--       7 in how many ms it is due, or its uncertain window ends; 0 for none
+--       8 1 when the attempt counts as a try   9 flags to add   10 request id, '' for none
+--       11 where the request id's index lies within its day   12 its field there   13 the error (see ../record.ts), '' for none
 -- Returns: { 'settled' or 'ignored', the state's number }
 local core = load()
 if not core then return { 'ignored', 0 } end
-local attempt, outcome, state = tonumber(ARGV[4]), tonumber(ARGV[5]), core[STATE]
-local next_state = tonumber(ARGV[8])
+local attempt, outcome, state, next_state = call[2], call[3], core[STATE], call[6]
 local decided = outcome == 1 or outcome == 5 -- the provider took it, or refused it
 local known = outcome ~= 4
 
@@ -16,34 +14,41 @@ local known = outcome ~= 4
 local lost = core[ATTEMPTS] == attempt - 1 and is_waiting(state)
 local current = core[ATTEMPTS] == attempt and state == SENDING
 -- Somebody gave this attempt up for lost, or decided without knowing, and now its answer is here after all.
-local late = false
+local late, earlier = false, nil
 if core[ATTEMPTS] == attempt and not current then
-  local before = redis.call('HGET', bucket, slot .. 'a' .. attempt)
-  local unknown = before and cmsgpack.unpack(before)[2] == 4
+  local before = read(slot .. 'a' .. attempt)
+  earlier = before and cmsgpack.unpack(before)
+  local unknown = earlier and earlier[2] == 4
   late = (state == UNCERTAIN and known)
     or (is_waiting(state) and decided)
     or ((state == SUBMITTED or state == FAILED) and unknown and outcome == 1)
 end
 if not (current or late or lost) then return { 'ignored', state } end
 
-local score = now + tonumber(ARGV[9])
-if is_waiting(next_state) and core[EXPIRES] > 0 and score >= core[EXPIRES] then next_state = EXPIRED end
+local score = now + call[7]
+if is_waiting(next_state) then
+  if core[EXPIRES] > 0 and score >= core[EXPIRES] then next_state = EXPIRED end
+  if campaign_state(core) == CAMPAIGN_CANCELLED then next_state = CANCELLED end
+end
 
-local at = now - tonumber(ARGV[6])
+local at = now - call[4]
 if lost then
   core[ATTEMPTS] = attempt
-else
-  local before = redis.call('HGET', bucket, slot .. 'a' .. attempt)
-  if before then at = core[CREATED] + cmsgpack.unpack(before)[1] end
+elseif current then
+  at = core[CREATED] + core[CLAIMED]
+elseif earlier then
+  at = core[CREATED] + earlier[1]
 end
-write_attempt(core, attempt, math.max(at, core[CREATED]), outcome, tonumber(ARGV[6]), ARGV[7])
+write_attempt(core, attempt, math.max(at, core[CREATED]), outcome, call[4], call[5])
 
-if ARGV[12] ~= '' then
-  redis.call('SET', KEYS[7], ARGV[14], 'EX', retention + 86400)
-  redis.call('HSET', bucket, slot .. 'r', ARGV[12])
+if call[10] ~= '' then
+  local index = tag .. ':q:' .. math.floor(now / 86400000) .. ':' .. call[11]
+  redis.call('HSET', index, call[12], string.format('%.0f', tonumber(string.sub(id, 5, 14), 16)))
+  if redis.call('HLEN', index) == 1 then redis.call('EXPIRE', index, retention + 2 * 86400) end
+  write(slot .. 'r', call[10])
 end
-put('e', ARGV[13])
-core[TRIES] = core[TRIES] + tonumber(ARGV[10])
-core[FLAGS] = bit.bor(core[FLAGS], tonumber(ARGV[11]))
+core[TRIES] = core[TRIES] + call[8]
+core[FLAGS] = bit.bor(core[FLAGS], call[9])
+put_error(core, call[13])
 move(core, next_state, score)
 return { 'settled', next_state }
