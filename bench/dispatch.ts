@@ -1,5 +1,6 @@
 /** How fast what was accepted goes out: our worker process against the script in rivals/dispatch.ts. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { accountsKey, lanePrefix } from '@wa-dispatch/dispatch'
 import { Queue } from 'bullmq'
 import { expectArrivals } from './arrivals.ts'
 import { account, concurrency, type House, message } from './house.ts'
@@ -78,7 +79,10 @@ export async function measureDispatch(house: House, options: DispatchOptions): P
 }
 
 async function openOurs(house: House): Promise<Contestant> {
-  const lane = async () => {
+  const accounts = await house.redis.hgetall(accountsKey)
+  const prefix = lanePrefix(Number(accounts[account.id]))
+  const lane = new Queue(account.id, { connection: house.redis, prefix })
+  const depth = async () => {
     const { items } = await house.call('GET', '/v1/accounts')
     return items.find(({ id }: { id: string }) => id === account.id).depth as Record<string, number>
   }
@@ -87,13 +91,16 @@ async function openOurs(house: House): Promise<Contestant> {
     pause: () => house.call('POST', `/v1/accounts/${account.id}/pause`),
     resume: () => house.call('POST', `/v1/accounts/${account.id}/resume`),
     async add(recipients) {
+      const before = await lane.count()
       const messages = recipients.map((to) => ({ account: account.id, to, message }))
       const { results } = await house.call('POST', '/v1/messages/batch', { messages })
       const refused = results.find((result: object) => 'error' in result)
       if (refused) throw new Error(`a message was refused: ${JSON.stringify(refused)}`)
+      // A message is accepted before its job is on the lane; the other side has added its jobs by now.
+      while ((await lane.count()) < before + recipients.length) await sleep(5)
     },
     async unfinished() {
-      return sum(Object.values(await lane()))
+      return sum(Object.values(await depth()))
     },
   }
 }

@@ -90,7 +90,7 @@ export async function openHouse({ log, profileDirectory }: HouseOptions) {
       REDIS_URL: server.url,
       ACCOUNTS_FILE: accountsFile,
       NODE_ENV: 'production',
-      LOG_LEVEL: 'info',
+      LOG_LEVEL: 'warn', // no line a message, like the other side
     }
     const simulator = await start({
       name: 'simulator',

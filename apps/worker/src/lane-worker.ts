@@ -18,6 +18,12 @@ export const lockDurationMs = (timeoutMs: number): number => Math.max(10_000, 3 
 /** A job that stalls is always taken up again: the ledger decides what may be done with it. */
 const NEVER = 1_000_000_000
 
+/**
+ * To keep a completed job for the dashboard, and to throw the oldest of them away, is a quarter of what Redis does for
+ * it. Nobody looks at more than a few a second.
+ */
+const COMPLETED_KEPT_PER_SECOND = 10
+
 export type LaneWorker = Worker<LaneJob, string>
 
 /** Sets the lane's limits where all workers of it read them. */
@@ -33,12 +39,14 @@ export function startLaneWorker(
   concurrency: number,
 ): LaneWorker {
   const { account, log } = dependencies
+  const kept = new Sample(COMPLETED_KEPT_PER_SECOND)
   const worker: LaneWorker = new Worker(
     lane.name,
     async (job, token) => {
       const id = parseMessageId(job.data.message)
       if (!id) throw new UnrecoverableError(`${job.data.message} is no message id`)
       const verdict = await processDispatch({ id, generation: job.data.generation }, dependencies)
+      if (!kept.take()) job.opts.removeOnComplete = true
       return applyVerdict(verdict, job, lane, token)
     },
     {
@@ -73,4 +81,24 @@ const LAST_WORDS_MS = 2_000
 export async function closeLaneWorkers(workers: LaneWorker[], idle: () => Promise<void>): Promise<void> {
   const closing = Promise.all(workers.map((worker) => worker.close()))
   await Promise.race([closing, idle().then(() => sleep(LAST_WORDS_MS))])
+}
+
+/** Lets the first few of each second through. */
+class Sample {
+  readonly #perSecond: number
+  #since = 0
+  #taken = 0
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond
+  }
+
+  take(): boolean {
+    const now = performance.now()
+    if (now - this.#since >= 1_000) {
+      this.#since = now
+      this.#taken = 0
+    }
+    return ++this.#taken <= this.#perSecond
+  }
 }
