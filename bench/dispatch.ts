@@ -1,9 +1,8 @@
 /** How fast what was accepted goes out: our worker process against the script in rivals/dispatch.ts. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { accountsKey, lanePrefix } from '@wa-dispatch/dispatch'
 import { Queue } from 'bullmq'
 import { expectArrivals } from './arrivals.ts'
-import { account, concurrency, type House, message } from './house.ts'
+import { account, concurrency, type House, laneOf, message } from './house.ts'
 import { type Cost, readRedis, startMeter } from './meters.ts'
 import { inPairs, type Pair, type Side } from './pairs.ts'
 import type { Program } from './programs.ts'
@@ -79,9 +78,7 @@ export async function measureDispatch(house: House, options: DispatchOptions): P
 }
 
 async function openOurs(house: House): Promise<Contestant> {
-  const accounts = await house.redis.hgetall(accountsKey)
-  const prefix = lanePrefix(Number(accounts[account.id]))
-  const lane = new Queue(account.id, { connection: house.redis, prefix })
+  const lane = await laneOf(house)
   const depth = async () => {
     const { items } = await house.call('GET', '/v1/accounts')
     return items.find(({ id }: { id: string }) => id === account.id).depth as Record<string, number>

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { accountsKey, lanePrefix } from '@wa-dispatch/dispatch'
+import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { cacheDir } from '../scripts/checkout.ts'
 import { freePort } from '../scripts/processes.ts'
@@ -170,4 +172,10 @@ async function versionOf(redis: Redis): Promise<string> {
   const value = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
   const valkey = value('valkey_version')
   return valkey ? `Valkey ${valkey}` : `Redis ${value('redis_version')}`
+}
+
+/** The account's BullMQ queue, to look into. */
+export async function laneOf({ redis }: House): Promise<Queue> {
+  const number = Number(await redis.hget(accountsKey, account.id))
+  return new Queue(account.id, { connection: redis, prefix: lanePrefix(number) })
 }

@@ -45,12 +45,10 @@ interface Arrival {
   reject: (error: unknown) => void
 }
 
-/** How many messages one script stores: about a millisecond of Redis' time. */
-const STORED_TOGETHER = 100
-/** How many jobs one script adds: about a millisecond of Redis' time, for which the scripts that store wait. */
-const ADDED_TOGETHER = 50
-/** Scripts under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
-const STORES_AT_ONCE = 2
+/** Scripts that store, under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
+const STORES: Pace = { atOnce: 3, least: 32, most: 100 }
+/** Scripts that add jobs: short ones, since those that store wait for them, and longer ones when they fall behind. */
+const ADDS: Pace = { atOnce: 1, least: 20, most: 50 }
 const LONGEST_WAIT_MS = 365 * 86_400_000
 
 export class Intake {
@@ -99,8 +97,7 @@ export class Intake {
     return new Promise((resolve, reject) => {
       const arrival: Arrival = { id, request, resolve: (state) => resolve({ id: id.text, state }), reject }
       const store = (arrivals: Arrival[]) => this.#store(account, arrivals)
-      const pace = { most: STORED_TOGETHER, atOnce: STORES_AT_ONCE }
-      gatheringOf(this.#stores, account, pace, store).add(arrival)
+      gatheringOf(this.#stores, account, STORES, store).add(arrival)
     })
   }
 
@@ -122,7 +119,7 @@ export class Intake {
       return
     }
     const add = (entries: LaneEntry[]) => this.#add(account, entries)
-    const adds = gatheringOf(this.#adds, account, { most: ADDED_TOGETHER, atOnce: 1 }, add)
+    const adds = gatheringOf(this.#adds, account, ADDS, add)
     for (const [index, { id, request, resolve, reject }] of arrivals.entries()) {
       const { state, due } = accepted[index]!
       if (state === undefined) {
@@ -152,10 +149,12 @@ export class Intake {
 }
 
 interface Pace {
-  /** Items at most in one piece of work. */
-  most: number
   /** Pieces of work under way at a time, at most. */
   atOnce: number
+  /** Items in one piece of work: up to so many, and a quarter of those that wait when these are more. */
+  least: number
+  /** Items in one piece of work, at most: about a millisecond of Redis' time. */
+  most: number
 }
 
 /** Does few pieces of work at a time, each for all that came in meanwhile; the first at once. */
@@ -191,7 +190,8 @@ class Gathering<Item> {
   async #run(): Promise<void> {
     this.#planned = false
     this.#running++
-    const work = this.#work(this.#items.splice(0, this.#pace.most))
+    const { least, most } = this.#pace
+    const work = this.#work(this.#items.splice(0, Math.min(most, Math.max(least, this.#items.length / 4))))
     this.#plan()
     await work
     this.#running--
