@@ -1,4 +1,5 @@
 export * from './accounts.ts'
+export * from './campaigns/index.ts'
 export * from './environment.ts'
 export * from './gathered-writes.ts'
 export * from './idempotency.ts'

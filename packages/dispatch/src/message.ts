@@ -17,7 +17,7 @@ export const recipientSchema = z
   .transform((value) => value.replace('+', ''))
   .meta({ examples: ['919876543210'] })
 
-const instant = z.iso
+export const instantSchema = z.iso
   .datetime({ offset: true, error: 'an ISO 8601 instant such as 2026-12-01T09:00:00Z' })
   .transform((value) => new Date(value))
 
@@ -53,8 +53,8 @@ export const messageRequestSchema = z
     to: recipientSchema,
     message: contentSchema,
     reference: z.string().min(1).max(255).optional(),
-    send_at: instant.optional(),
-    expires_at: instant.optional(),
+    send_at: instantSchema.optional(),
+    expires_at: instantSchema.optional(),
     priority: z.enum(PRIORITIES).default('transactional'),
   })
   .meta({ examples: examples as never })
@@ -70,6 +70,7 @@ export const messageViewSchema = z.object({
   state: z.enum(STATES),
   request_id: z.string().optional(),
   reference: z.string().optional(),
+  campaign_id: z.string().optional(),
   error: z
     .object({ code: z.string(), kind: z.string(), message: z.string(), at: z.enum(['submit', 'delivery']) })
     .nullable(),

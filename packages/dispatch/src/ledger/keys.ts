@@ -14,6 +14,19 @@
  * | wa:{n}:x       | zset   | messages that wait and expire, by that time |
  * | wa:{n}:q:day:… | hash   | request ids learned on that day (since 1970): hash → sequence number, few in each |
  * | wa:{n}:f:…     | zset   | hash of a reference → message ids by time |
+ * | wa:{n}:kn      | string | the number of the newest campaign |
+ * | wa:{n}:kl      | zset   | campaigns, `number:salt`, by their number |
+ * | wa:{n}:ks      | hash   | a campaign's salt → its number |
+ * | wa:{n}:ka      | set    | numbers of campaigns that the feeder has something to do for |
+ * | wa:{n}:k:no    | hash   | a campaign: what it is, its state, counts per state, cursors (campaigns/campaign.ts) |
+ * | wa:{n}:k:no:w  | zset   | its messages that wait, as in wa:{n}:w |
+ * | wa:{n}:k:no:r:…| string | a chunk: up to 512 rows, packed (campaigns/chunk.ts) |
+ * | wa:{n}:k:no:c  | zset   | its chunks by their first sequence number |
+ * | wa:{n}:k:no:d:…| set    | its recipients, a few in each, so that it stays an intset |
+ * | wa:{n}:k:no:e  | hash   | refused rows: reason → how many |
+ * | wa:{n}:k:no:i:…| hash   | an upload under an Idempotency-Key: number of its chunk → what became of it |
+ * | wa:names:…     | zset   | hash of a campaign's name → campaigns by creation |
+ * | wa:feed        | string | which process feeds at the moment |
  * | wa:{n}:l       | string | the limiter's next free instant, microseconds |
  * | wa:{n}:t:…     | string | attempts made in one second, kept for a minute |
  * | wa:{n}:m       | hash   | what all workers have counted (totals.ts) |
@@ -25,6 +38,8 @@ import { hash } from 'node:crypto'
 
 export const accountsKey = 'wa:accounts'
 export const sweepKey = 'wa:sweep'
+export const feedKey = 'wa:feed'
+export const campaignNameKey = (name: string) => `wa:names:${shortHash(name)}`
 
 /** 66 bits: the record itself holds the whole text and is compared. */
 export const shortHash = (text: string) => hash('sha256', text, 'base64url').slice(0, 11)
@@ -59,6 +74,11 @@ function makeKeys(account: number) {
     content: (id: string) => `${tag}:c:${id.slice(4)}`,
     /** @param day since 1970, UTC @param place from {@link requestIdPlace} */
     requestIds: (day: number, place: string) => `${tag}:q:${day}:${place}`,
+    campaigns: `${tag}:kl`,
+    campaignSalts: `${tag}:ks`,
+    activeCampaigns: `${tag}:ka`,
+    /** @param number the campaign's */
+    campaign: (number: number) => `${tag}:k:${number}`,
     reference: (reference: string) => `${tag}:f:${shortHash(reference)}`,
   }
 }

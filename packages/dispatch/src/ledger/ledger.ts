@@ -117,15 +117,38 @@ export class Ledger {
    */
   async accept(account: string, messages: NewMessage[]): Promise<Accepted[]> {
     const replies = await this.#scripts.each('accept', this.numberOf(account), messages.map(asCall))
-    const accepted = replies.map(
-      ([state, due]): Accepted => ({
-        state: Number(state) < 0 ? undefined : stateName(Number(state)),
-        due: Number(due),
-      }),
-    )
+    const accepted = replies.map(asAccepted)
     // Somebody else was given the same block by a Redis that had lost its last moments.
     if (accepted.some(({ state }) => state === undefined)) this.#free.delete(account)
     return accepted
+  }
+
+  /**
+   * Turns the next rows of a campaign into messages, if it is running and nobody else has done it.
+   * @param messages of this campaign
+   * @param cursor where its feeding stands; {@link next} behind these messages
+   * @returns as {@link accept}; empty when nothing was done
+   */
+  async feed(
+    account: string,
+    campaign: number,
+    messages: NewMessage[],
+    cursor: number,
+    next: number,
+  ): Promise<Accepted[]> {
+    const calls = messages.map(asCall)
+    const replies = await this.#scripts.feed(this.numberOf(account), calls, campaign, cursor, next)
+    return replies.map(asAccepted)
+  }
+
+  /** Puts failed messages of a running campaign back into the queue. @returns for each its new generation, or undefined */
+  async reopen(
+    account: string,
+    messages: { id: MessageId; content: string }[],
+  ): Promise<(number | undefined)[]> {
+    const calls = messages.map(({ id, content }): Call => [id.text.slice(4), content])
+    const replies = await this.#scripts.each('reopen', this.numberOf(account), calls)
+    return replies.map(([generation]) => (Number(generation) < 0 ? undefined : Number(generation)))
   }
 
   /**
@@ -201,6 +224,13 @@ export class Ledger {
   async requeue(id: MessageId, generation: number): Promise<{ generation: number; due: number } | undefined> {
     const [next, due] = await this.#scripts.one('requeue', id, [generation])
     return Number(next) < 0 ? undefined : { generation: Number(next), due: Number(due) }
+  }
+
+  /** Ends messages of one account, those that wait. @returns for each its generation, or undefined when it did not */
+  async cancelWaiting(account: string, ids: MessageId[]): Promise<(number | undefined)[]> {
+    const calls = ids.map(({ text }): Call => [text.slice(4), stateNumber('cancelled')])
+    const replies = await this.#scripts.each('end-waiting', this.numberOf(account), calls)
+    return replies.map(([changed, , generation]) => (changed === 1 ? Number(generation) : undefined))
   }
 
   /** Ends a message that waits. @returns what happened; state undefined when there is no such message */
@@ -349,6 +379,11 @@ export class Ledger {
   }
 }
 
+const asAccepted = ([state, due]: Reply): Accepted => ({
+  state: Number(state) < 0 ? undefined : stateName(Number(state)),
+  due: Number(due),
+})
+
 const asCall = (message: NewMessage): Call => [
   message.id.text.slice(4),
   Number(message.to),
@@ -358,7 +393,7 @@ const asCall = (message: NewMessage): Call => [
   message.content,
   message.reference ?? '',
   message.reference === undefined ? '' : shortHash(message.reference),
-  0,
+  message.campaign ?? 0,
 ]
 
 const errorFields = ({ code, kind, message, at }: MessageError) => [

@@ -11,7 +11,7 @@ export type Call = [id: string, ...Argument[]]
 export type Argument = string | number | string[]
 export type Reply = (string | number)[]
 
-const scriptNames = ['accept', 'claim', 'settle', 'requeue', 'end-waiting', 'resolve'] as const
+const scriptNames = ['accept', 'claim', 'settle', 'requeue', 'end-waiting', 'resolve', 'reopen'] as const
 type ScriptName = (typeof scriptNames)[number]
 
 /** Scripts that run together for all messages of an account that ask in the same turn of the event loop. */
@@ -52,6 +52,8 @@ export class Scripts {
       const lua = `${record}\nreturn for_each_call(function(call)\n${source(name)}\nend)`
       redis.defineCommand(commandOf(name), { lua, numberOfKeys: 1 })
     }
+    const feed = `${record}\nlocal function accept(call)\n${source('accept')}\nend\n${source('feed')}`
+    redis.defineCommand('ledger-feed', { lua: feed, numberOfKeys: 1 })
     redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
   }
 
@@ -103,6 +105,13 @@ export class Scripts {
   each(name: ScriptName, account: number, calls: Call[]): Promise<Reply[]> {
     const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply[]>>
     return commands[commandOf(name)]!(accountTag(account), this.#now(), this.#retentionSeconds, pack(calls))
+  }
+
+  /** Runs `feed`, which asks for the campaign's cursor before it takes its rows in. */
+  feed(account: number, calls: Call[], campaign: number, cursor: number, next: number): Promise<Reply[]> {
+    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply[]>>
+    const args = [this.#now(), this.#retentionSeconds, pack(calls), campaign, cursor, next]
+    return commands['ledger-feed']!(accountTag(account), ...args)
   }
 
   /** Gives accounts their numbers; it stands alone, without the others' keys and arguments. */

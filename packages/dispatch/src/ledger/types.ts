@@ -19,6 +19,8 @@ export interface NewMessage {
   content: string
   idempotent: boolean
   reference?: string | undefined
+  /** Its campaign's number in the account. */
+  campaign?: number | undefined
   /** Milliseconds since 1970. */
   sendAt?: number | undefined
   expiresAt?: number | undefined

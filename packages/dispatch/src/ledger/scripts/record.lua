@@ -10,7 +10,7 @@ local FAILED, CANCELLED, EXPIRED = 10, 11, 12
 local STATE, GENERATION, SALT, TO, CREATED, UPDATED, ATTEMPTS, TRIES, FLAGS, DUE, EXPIRES, CAMPAIGN, CLAIMED, TOKEN =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 local IDEMPOTENT, ANSWERED, HAS_ERROR = 1, 2, 4 -- flags: may be sent twice; a 2xx came that could not be read
-local CAMPAIGN_PAUSED, CAMPAIGN_CANCELLED = 4, 6
+local CAMPAIGN_RUNNING, CAMPAIGN_PAUSED, CAMPAIGN_CANCELLED = 3, 4, 6 -- see ../../campaigns/campaign.ts
 local ATTEMPTS_KEPT = 50
 local PIECE = 60
 
@@ -36,6 +36,7 @@ local fields = {}   -- bucket → field → value
 local contents = {} -- key → value
 local lists = {}    -- key → member → score
 local opened = {}   -- bucket → how many more of its messages are not final
+local kept = {}     -- bucket → true: a campaign's, which has retention as a whole
 local counted = {}  -- campaign → state → how many more messages are in it
 
 local function read(field)
@@ -72,9 +73,9 @@ local function count(campaign, state, change)
 end
 
 -- What was kept as the arguments of a command, and the names of what is taken away.
-local function both(kept, put)
+local function both(changes, put)
   local puts, drops = {}, {}
-  for name, value in pairs(kept) do
+  for name, value in pairs(changes) do
     if value then
       put(puts, name, value)
     else
@@ -103,7 +104,7 @@ local function finish()
   for key, more in pairs(opened) do
     local open = more ~= 0 and redis.call('HINCRBY', key, 'o', more)
     if more > 0 and open == more then redis.call('PERSIST', key) end
-    if more < 0 and open <= 0 then redis.call('EXPIRE', key, retention) end
+    if more < 0 and open <= 0 and not kept[key] then redis.call('EXPIRE', key, retention) end
   end
   for campaign, counts in pairs(counted) do
     for state, change in pairs(counts) do
@@ -204,9 +205,13 @@ local function move(core, state, score)
   if is_final(state) then contents[content_key] = false end
   local was_open, is_open = not is_new and not is_final(before), not is_final(state)
   if was_open ~= is_open then opened[bucket] = (opened[bucket] or 0) + (is_open and 1 or -1) end
-  if core[CAMPAIGN] ~= 0 and not is_new then
-    count(core[CAMPAIGN], before, -1)
-    count(core[CAMPAIGN], state, 1)
+  if core[CAMPAIGN] ~= 0 then
+    kept[bucket] = true
+    -- A new one was counted as queued when its row was stored.
+    if not is_new then
+      count(core[CAMPAIGN], before, -1)
+      count(core[CAMPAIGN], state, 1)
+    end
   end
   save(core)
 end
