@@ -310,8 +310,9 @@ export class Campaigns {
     else await this.#redis.hdel(this.#key(id), 'R')
   }
 
-  async laneWorkDone(id: CampaignId): Promise<void> {
-    await this.#redis.hdel(this.#key(id), 'P')
+  /** The feeder has done what was to be done on the lane, unless something else is to be done by now. */
+  async laneWorkDone(id: CampaignId, work: number): Promise<void> {
+    await this.#run('control', id.account, 0, id.number, id.salt, 'worked', String(work))
   }
 
   async keepSamples(id: CampaignId, samples: Sample[]): Promise<void> {
@@ -363,7 +364,7 @@ export class Campaigns {
     const keys = this.#ledger.keysOf(account)
     const number = this.#ledger.numberOf(account)
     let forgotten = 0
-    for (const name of await this.#redis.zrange(keys.campaigns, 0, 499)) {
+    for (const name of await this.#redis.zrange(keys.campaigns, '0', '499')) {
       const [campaign, salt] = name.split(':') as [string, string]
       if (await this.#redis.exists(accountKeys(number).campaign(Number(campaign)))) continue
       await this.#redis.zrem(keys.campaigns, name)

@@ -127,7 +127,7 @@ export class Ledger {
    * Turns the next rows of a campaign into messages, if it is running and nobody else has done it.
    * @param messages of this campaign
    * @param cursor where its feeding stands; {@link next} behind these messages
-   * @returns as {@link accept}; empty when nothing was done
+   * @returns as {@link accept}; undefined when nothing was done
    */
   async feed(
     account: string,
@@ -135,10 +135,10 @@ export class Ledger {
     messages: NewMessage[],
     cursor: number,
     next: number,
-  ): Promise<Accepted[]> {
+  ): Promise<Accepted[] | undefined> {
     const calls = messages.map(asCall)
     const replies = await this.#scripts.feed(this.numberOf(account), calls, campaign, cursor, next)
-    return replies.map(asAccepted)
+    return replies === 0 ? undefined : replies.map(asAccepted)
   }
 
   /** Puts failed messages of a running campaign back into the queue. @returns for each its new generation, or undefined */
@@ -226,6 +226,18 @@ export class Ledger {
     return Number(next) < 0 ? undefined : { generation: Number(next), due: Number(due) }
   }
 
+  /** As {@link requeue}, for many of one account. @returns for each, in order */
+  async requeueEach(
+    account: string,
+    messages: { id: MessageId; generation: number }[],
+  ): Promise<({ generation: number; due: number } | undefined)[]> {
+    const calls = messages.map(({ id, generation }): Call => [id.text.slice(4), generation])
+    const replies = await this.#scripts.each('requeue', this.numberOf(account), calls)
+    return replies.map(([generation, due]) =>
+      Number(generation) < 0 ? undefined : { generation: Number(generation), due: Number(due) },
+    )
+  }
+
   /** Ends messages of one account, those that wait. @returns for each its generation, or undefined when it did not */
   async cancelWaiting(account: string, ids: MessageId[]): Promise<(number | undefined)[]> {
     const calls = ids.map(({ text }): Call => [text.slice(4), stateNumber('cancelled')])
@@ -269,6 +281,24 @@ export class Ledger {
     const fields = await this.#fields(accountKeys(id.account).bucket(bucket))
     const record = decodeRecord(fields, slot)
     return record?.salt === id.salt ? record : undefined
+  }
+
+  /**
+   * The records of messages with consecutive places, as a campaign's are; a bucket is read once.
+   * @param ids of one account, in the order of their places
+   * @returns for each, undefined where the ledger holds no such message
+   */
+  async readEach(ids: MessageId[]): Promise<(MessageRecord | undefined)[]> {
+    const buckets = new Map<string, Promise<Map<string, Buffer>>>()
+    return Promise.all(
+      ids.map(async (id) => {
+        const { bucket, slot } = placeOf(id)
+        const fields = buckets.get(bucket) ?? this.#fields(accountKeys(id.account).bucket(bucket))
+        buckets.set(bucket, fields)
+        const record = decodeRecord(await fields, slot)
+        return record?.salt === id.salt ? record : undefined
+      }),
+    )
   }
 
   /** Takes an id off the account's lists whose record is gone. */

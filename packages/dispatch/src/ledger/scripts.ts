@@ -108,8 +108,8 @@ export class Scripts {
   }
 
   /** Runs `feed`, which asks for the campaign's cursor before it takes its rows in. */
-  feed(account: number, calls: Call[], campaign: number, cursor: number, next: number): Promise<Reply[]> {
-    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply[]>>
+  feed(account: number, calls: Call[], campaign: number, cursor: number, next: number): Promise<Reply[] | 0> {
+    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply[] | 0>>
     const args = [this.#now(), this.#retentionSeconds, pack(calls), campaign, cursor, next]
     return commands['ledger-feed']!(accountTag(account), ...args)
   }

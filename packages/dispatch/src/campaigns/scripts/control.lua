@@ -1,6 +1,6 @@
 -- Changes what a campaign does. None of it walks the rows: the feeder does what is left to do.
 -- Keys: 1 the account's tag
--- Arguments: 1 now in ms   2 the campaign's number   3 its salt   4 action   5 the retry's codes, JSON
+-- Arguments: 1 now in ms   2 the campaign's number   3 its salt   4 action   5 JSON: the retry's codes, or the lane's work that is done
 -- Returns: { what came of it, the campaign's state }
 --   'done', 'refused' (its state does not allow it), 'empty' (it has no rows), 'over' (its time is over), 'unknown'
 local DRAFT, SCHEDULED, RUNNING, PAUSED, FINISHED, CANCELLED = 1, 2, 3, 4, 5, 6
@@ -61,13 +61,16 @@ elseif action == 'retry' and (state == RUNNING or state == PAUSED or state == FI
   local text = cjson.encode(retry)
   if #codes == 0 then text = string.gsub(text, '"codes":{}', '"codes":[]') end
   for _, key in ipairs({ campaign, campaign .. ':c', campaign .. ':e' }) do redis.call('PERSIST', key) end
-  redis.call('HDEL', campaign, 'zA', 'Z')
+  redis.call('HDEL', campaign, 'zA')
   return become(state == FINISHED and RUNNING or state, 'R', text)
 elseif action == 'finish' and (state == RUNNING or state == PAUSED or state == CANCELLED) then
   if redis.call('HEXISTS', campaign, 'R') == 1 or redis.call('HEXISTS', campaign, 'zA') == 1 then return { 'refused', state } end
   for open = 1, M_UNCERTAIN do
     if (tonumber(redis.call('HGET', campaign, open)) or 0) > 0 then return { 'refused', state } end
   end
-  return become(state == CANCELLED and CANCELLED or FINISHED, 'zA', ARGV[1])
+  return become(state == CANCELLED and CANCELLED or FINISHED, 'zA', ARGV[1], 'Z', 1)
+elseif action == 'worked' then
+  if redis.call('HGET', campaign, 'P') == ARGV[5] then redis.call('HDEL', campaign, 'P') end
+  return { 'done', state }
 end
 return { 'refused', state }

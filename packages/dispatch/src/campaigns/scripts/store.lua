@@ -9,7 +9,8 @@
 local BUCKET_ROWS, SETS = 16, 16384
 local DRAFT, PAUSED = 1, 4
 local campaign = KEYS[1] .. ':k:' .. ARGV[1]
-local state, salt, gone = unpack(redis.call('HMGET', campaign, 's', 'x', 'U'))
+-- U: rows that are no messages yet will never be; Z: it was finished, and its recipients are forgotten
+local state, salt, gone, over = unpack(redis.call('HMGET', campaign, 's', 'x', 'U', 'Z'))
 if salt ~= ARGV[2] then return { 'unknown' } end
 
 local upload = ARGV[6] ~= '' and campaign .. ':i:' .. ARGV[6]
@@ -23,7 +24,7 @@ if upload then
   if redis.call('HEXISTS', upload, 'done') == 1 then return { 'conflict' } end
 end
 state = tonumber(state)
-if state < DRAFT or state > PAUSED or gone then return { 'closed', state } end
+if state < DRAFT or state > PAUSED or gone or over then return { 'closed', state } end
 
 local recipients = cmsgpack.unpack(ARGV[3])
 local duplicates = {}
