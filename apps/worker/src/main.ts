@@ -1,6 +1,7 @@
 /** The worker's composition root. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  Campaigns,
   ConfigurationError,
   checkFitness,
   connectLanes,
@@ -18,6 +19,7 @@ import { createHttp, type Provider, providers } from '@wa-dispatch/providers'
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { readConfig } from './config.ts'
+import { closeFeeder, Feeder } from './feeder.ts'
 import { buildHealth } from './health.ts'
 import { closeLaneWorkers, prepareLane, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
@@ -55,7 +57,7 @@ const totals = new TotalsWriter(ledger, redis)
 const totalsTimer = setInterval(() => totals.flush().catch(() => undefined), 1_000)
 const { registry, metrics } = createMetrics(ids, totals, () => slots.inUse)
 
-/** A sweep waits for a Redis that is away; the process does not. */
+/** A sweep, or feeding, waits for a Redis that is away; the process does not. */
 const LAST_SWEEP_MS = 2_000
 
 let open = false
@@ -118,8 +120,12 @@ closers.push(() => {
 })
 closers.push(() => closeLaneWorkers(workers, () => slots.idle()))
 
-const sweeper = new Sweeper({ ledger, redis, lanes, log })
+const campaigns = new Campaigns({ redis, ledger, retentionDays: config.retentionDays })
+const sweeper = new Sweeper({ ledger, campaigns, redis, lanes, log })
 sweeper.start()
+const feeder = new Feeder({ campaigns, ledger, redis, lanes, log })
+feeder.start()
+closers.push(() => closeFeeder(feeder, LAST_SWEEP_MS))
 closers.push(() => Promise.race([sweeper.close(), sleep(LAST_SWEEP_MS)]))
 
 // A Redis that comes back may be another one, or have lost its data.

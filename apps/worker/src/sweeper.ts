@@ -2,9 +2,11 @@
  * The ledger is the outbox: what it holds and the lanes do not know is mended here. Running it at any time, in any
  * number of processes, is harmless; a lock only saves the work.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Account,
   addToLane,
+  type Campaigns,
   jobIdOf,
   type Lane,
   type Ledger,
@@ -26,6 +28,7 @@ export interface SweptLane {
 
 export interface SweeperOptions {
   ledger: Ledger
+  campaigns: Campaigns
   redis: Redis
   lanes: SweptLane[]
   log: Logger
@@ -39,6 +42,8 @@ const LATE_MS = 30_000
 const MOST = 5_000
 /** Counts that agree can hide a lost job behind a superseded one: every so many runs all is looked at. */
 const FULL_EVERY = 15
+const LOOKS = 3
+const BETWEEN_LOOKS_MS = 50
 
 export class Sweeper {
   readonly #options: SweeperOptions
@@ -129,17 +134,54 @@ export class Sweeper {
   }
 
   async #addLostJobs(swept: SweptLane, now: number, full: boolean): Promise<void> {
-    const { ledger } = this.#options
-    const { account, lane } = swept
-    const depths = await ledger.depths(account.id)
-    const jobs = await lane.getJobCountByTypes('wait', 'prioritized', 'delayed', 'active')
-    const missing = depths.waiting + depths.sending > jobs
+    const { account } = swept
+    const lists = await this.#waitingLists(account)
+    const missing = await this.#jobsAreMissing(swept, lists)
     if (!missing && !full) return
-    let offset = this.#offsets.get(account.id) ?? 0
-    if (offset >= depths.waiting) offset = 0
-    for (let seen = 0; seen < MOST; ) {
-      const page = await ledger.list(account.id, 'waiting', '+inf', offset, PAGE)
-      await Promise.all(page.map((id) => this.#mend(swept, id, now, missing)))
+    let left = MOST
+    for (const list of lists) left -= await this.#mendList(swept, list, now, missing, left)
+  }
+
+  /** The messages that wait and should have jobs: the account's own, and those of its campaigns that run. */
+  async #waitingLists(account: Account): Promise<string[]> {
+    const { ledger, campaigns } = this.#options
+    const numbers = await campaigns.active(account.id)
+    const records = await Promise.all(
+      numbers.map((number) => campaigns.readNumber(ledger.numberOf(account.id), number)),
+    )
+    const running = records.filter((record) => record?.state === 'running' && record.laneWork === 0)
+    return [ledger.keysOf(account.id).waiting, ...running.map((record) => campaigns.waitingKey(record!.id))]
+  }
+
+  /** Messages are on their way between the two counts; only what is missing each time is missing. */
+  async #jobsAreMissing({ account, lane }: SweptLane, lists: string[]): Promise<boolean> {
+    const { ledger, redis } = this.#options
+    for (let look = 0; look < LOOKS; look++) {
+      if (look > 0) await sleep(BETWEEN_LOOKS_MS)
+      const waiting = await Promise.all(lists.map((list) => redis.zcard(list)))
+      const { sending } = await ledger.depths(account.id)
+      const jobs = await lane.getJobCountByTypes('wait', 'prioritized', 'delayed', 'active')
+      if (waiting.reduce((sum, count) => sum + count, sending) <= jobs) return false
+    }
+    return true
+  }
+
+  /** Goes through a part of the list, the next part each time. @returns how many messages it has looked at */
+  async #mendList(
+    swept: SweptLane,
+    list: string,
+    now: number,
+    missing: boolean,
+    most: number,
+  ): Promise<number> {
+    const { ledger, redis } = this.#options
+    const count = await redis.zcard(list)
+    let offset = this.#offsets.get(list) ?? 0
+    if (offset >= count) offset = 0
+    let seen = 0
+    while (seen < most) {
+      const page = await ledger.listOf(list, '+inf', offset, PAGE)
+      await Promise.all(page.map((id) => this.#mend(swept, list, id, now, missing)))
       offset += page.length
       seen += page.length
       if (page.length < PAGE) {
@@ -147,14 +189,22 @@ export class Sweeper {
         break
       }
     }
-    this.#offsets.set(account.id, offset)
+    if (offset > 0) this.#offsets.set(list, offset)
+    else this.#offsets.delete(list)
+    return seen
   }
 
   /** Adds the job of one waiting message, if there is none that will run. */
-  async #mend({ account, lane }: SweptLane, id: MessageId, now: number, missing: boolean): Promise<void> {
+  async #mend(
+    { account, lane }: SweptLane,
+    list: string,
+    id: MessageId,
+    now: number,
+    missing: boolean,
+  ): Promise<void> {
     const { ledger, redis, log } = this.#options
     const record = await ledger.read(id)
-    if (!record) return ledger.forget(account.id, id)
+    if (!record) return ledger.forget(account.id, id, list)
     const jobId = jobIdOf(id, record.generation)
     const [addedAt, finishedOn] = await redis.hmget(lane.toKey(jobId), 'timestamp', 'finishedOn')
     const there = addedAt !== null && finishedOn === null

@@ -18,6 +18,8 @@ export const LANE_WORK = { jobsOff: 1, jobsOn: 2, endWaiting: 3 } as const
 
 /** A retry that is going on. */
 export interface RetryPass {
+  /** Which of the campaign's retries it is. */
+  run: number
   /** Only failures with these; empty for all. */
   codes: string[]
   /** The next row to look at, and the one to stop before: chunk × 512 + index. */
@@ -304,10 +306,13 @@ export class Campaigns {
     return chunk?.rows[index] ? { campaign, chunk, index } : undefined
   }
 
-  /** Keeps where a pass stands: of a retry, or undefined when it is over. */
-  async keepRetry(id: CampaignId, retry: RetryPass | undefined): Promise<void> {
-    if (retry) await this.#redis.hset(this.#key(id), 'R', JSON.stringify(retry))
-    else await this.#redis.hdel(this.#key(id), 'R')
+  /**
+   * Keeps where a retry stands, unless another was asked for meanwhile.
+   * @param cursor undefined when it is over
+   */
+  async keepRetry(id: CampaignId, retry: RetryPass, cursor: number | undefined): Promise<void> {
+    const stands = JSON.stringify([retry.run, cursor ?? -1])
+    await this.#run('control', id.account, 0, id.number, id.salt, 'retried', stands)
   }
 
   /** The feeder has done what was to be done on the lane, unless something else is to be done by now. */

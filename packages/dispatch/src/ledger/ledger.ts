@@ -301,9 +301,9 @@ export class Ledger {
     )
   }
 
-  /** Takes an id off the account's lists whose record is gone. */
-  async forget(account: string, id: MessageId): Promise<void> {
-    const lists = listKeys(this.keysOf(account))
+  /** Takes an id off the account's lists, and another one, whose record is gone. */
+  async forget(account: string, id: MessageId, list?: string): Promise<void> {
+    const lists = [...listKeys(this.keysOf(account)), ...(list === undefined ? [] : [list])]
     await Promise.all(lists.map((list) => this.#redis.zrem(list, id.text.slice(4))))
   }
 
@@ -385,14 +385,12 @@ export class Ledger {
     offset: number,
     limit: number,
   ): Promise<MessageId[]> {
-    const texts = await this.#redis.zrangebyscore(
-      this.keysOf(account)[which],
-      '-inf',
-      String(until),
-      'LIMIT',
-      offset,
-      limit,
-    )
+    return this.listOf(this.keysOf(account)[which], until, offset, limit)
+  }
+
+  /** As {@link list}, of a list by its key. */
+  async listOf(key: string, until: number | '+inf', offset: number, limit: number): Promise<MessageId[]> {
+    const texts = await this.#redis.zrangebyscore(key, '-inf', String(until), 'LIMIT', offset, limit)
     return texts.flatMap((text) => parseMessageId(`msg_${text}`) ?? [])
   }
 

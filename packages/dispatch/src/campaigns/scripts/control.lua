@@ -1,6 +1,6 @@
 -- Changes what a campaign does. None of it walks the rows: the feeder does what is left to do.
 -- Keys: 1 the account's tag
--- Arguments: 1 now in ms   2 the campaign's number   3 its salt   4 action   5 JSON: the retry's codes, or the lane's work that is done
+-- Arguments: 1 now in ms   2 the campaign's number   3 its salt   4 action   5 JSON: the retry's codes, the lane's work that is done, or which retry stands where (-1: it is over)
 -- Returns: { what came of it, the campaign's state }
 --   'done', 'refused' (its state does not allow it), 'empty' (it has no rows), 'over' (its time is over), 'unknown'
 local DRAFT, SCHEDULED, RUNNING, PAUSED, FINISHED, CANCELLED = 1, 2, 3, 4, 5, 6
@@ -25,6 +25,12 @@ local function give_up_rows(as)
   redis.call('HSET', campaign, 'U', as)
   redis.call('HINCRBY', campaign, M_QUEUED, -unfed)
   redis.call('HINCRBY', campaign, as, unfed)
+end
+local function write_retry(retry)
+  local text = cjson.encode(retry)
+  -- An empty list is an empty object to cjson.
+  if #retry.codes == 0 then text = string.gsub(text, '"codes":{}', '"codes":[]') end
+  redis.call('HSET', campaign, 'R', text)
 end
 local on_its_way = send_at > now and SCHEDULED or RUNNING
 
@@ -57,18 +63,26 @@ elseif action == 'retry' and (state == RUNNING or state == PAUSED or state == FI
       for _, code in ipairs(earlier) do codes[#codes + 1] = code end
     end
   end
-  local retry = { cursor = 0, to = tonumber(redis.call('HGET', campaign, 'f')), codes = codes }
-  local text = cjson.encode(retry)
-  if #codes == 0 then text = string.gsub(text, '"codes":{}', '"codes":[]') end
+  local run = redis.call('HINCRBY', campaign, 'runs', 1)
+  write_retry({ run = run, cursor = 0, to = tonumber(redis.call('HGET', campaign, 'f')), codes = codes })
   for _, key in ipairs({ campaign, campaign .. ':c', campaign .. ':e' }) do redis.call('PERSIST', key) end
   redis.call('HDEL', campaign, 'zA')
-  return become(state == FINISHED and RUNNING or state, 'R', text)
+  return become(state == FINISHED and RUNNING or state)
 elseif action == 'finish' and (state == RUNNING or state == PAUSED or state == CANCELLED) then
   if redis.call('HEXISTS', campaign, 'R') == 1 or redis.call('HEXISTS', campaign, 'zA') == 1 then return { 'refused', state } end
   for open = 1, M_UNCERTAIN do
     if (tonumber(redis.call('HGET', campaign, open)) or 0) > 0 then return { 'refused', state } end
   end
   return become(state == CANCELLED and CANCELLED or FINISHED, 'zA', ARGV[1], 'Z', 1)
+elseif action == 'retried' then
+  local before = redis.call('HGET', campaign, 'R')
+  local run, cursor = unpack(cjson.decode(ARGV[5]))
+  local retry = before and cjson.decode(before)
+  if retry and retry.run == run then
+    retry.cursor = cursor
+    if cursor < 0 then redis.call('HDEL', campaign, 'R') else write_retry(retry) end
+  end
+  return { 'done', state }
 elseif action == 'worked' then
   if redis.call('HGET', campaign, 'P') == ARGV[5] then redis.call('HDEL', campaign, 'P') end
   return { 'done', state }
