@@ -23,6 +23,7 @@ local function give_up_rows(as)
   if gone then return end
   local unfed = total - fed
   redis.call('HSET', campaign, 'U', as)
+  if unfed == 0 then return end
   redis.call('HINCRBY', campaign, M_QUEUED, -unfed)
   redis.call('HINCRBY', campaign, as, unfed)
 end
