@@ -16,6 +16,9 @@ const OTHER_DELIMITERS = [
   { delimiter: '|', name: 'vertical bars' },
 ]
 
+export const BARE_CR = 'the lines end with a bare CR: save the file with LF or CRLF'
+export const SENT_AS_CSV = 'the file is JSON but was sent as CSV: send it as application/x-ndjson'
+
 // Enough to see what is wrong, for a header that may be as long as a row.
 const SHOWN_CHARACTERS = 200
 
@@ -29,6 +32,7 @@ export function readHeader(record: string[], line: number): CsvHeader {
   const fail = (message: string): never => {
     throw new UnreadableFileError(message, line)
   }
+  if (record.some((name) => name.includes('\r'))) fail(BARE_CR)
   const toAt = names.indexOf('to')
   if (toAt === -1) fail(describeMissingTo(names))
   const empty = names.indexOf('')
@@ -41,8 +45,7 @@ export function readHeader(record: string[], line: number): CsvHeader {
 
 function describeMissingTo(names: string[]): string {
   const text = names.join(',')
-  if (text.startsWith('{')) return 'the file is JSON but was sent as CSV: send it as application/x-ndjson'
-  if (/\r/.test(text)) return 'the lines end with a bare CR: save the file with LF or CRLF'
+  if (text.startsWith('{')) return SENT_AS_CSV
   const other = OTHER_DELIMITERS.find(({ delimiter }) => text.includes(delimiter))
   if (other) return `the cells are separated by ${other.name}: separate them by commas`
   return `no column "to" in the header; it has ${quote(text)}`

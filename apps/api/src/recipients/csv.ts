@@ -5,14 +5,17 @@
  */
 import { type CsvError, type Parser, parse } from 'csv-parse'
 import type { Collected } from './collected.ts'
-import { type CsvHeader, readHeader } from './csv-header.ts'
+import { BARE_CR, type CsvHeader, readHeader, SENT_AS_CSV } from './csv-header.ts'
 import { acceptTo, describeToFault, isReference, REFERENCE_FAULT } from './fields.ts'
 import type { RowReader } from './read-rows.ts'
 import { UnreadableFileError } from './rows.ts'
 import { countLines, type TextPiece } from './text.ts'
 
+const LOOK_AHEAD_BYTES = 4
 const QUOTE = 0x22
 const COMMA = 0x2c
+const CARRIAGE_RETURN = 0x0d
+const OPENING_BRACE = 0x7b
 
 /**
  * RFC 4180: a header, then rows. A row with too many or too few cells is refused and reading goes on; a quote that is
@@ -31,6 +34,8 @@ export function createCsvReader(collected: Collected, rowBytes: number): RowRead
   let line = 1
   let quotes = false
   let rows = 0
+  let startsAsJson: boolean | undefined
+  let returnsInHeader = false
 
   function readRecord(record: string[]): void {
     const here = line++
@@ -45,22 +50,43 @@ export function createCsvReader(collected: Collected, rowBytes: number): RowRead
 
   function readParsed(): void {
     for (let record = parser.read(); record !== null; record = parser.read()) readRecord(record)
-    if (parser.errored) throw explain(parser.errored as CsvError, line, places, rowBytes)
+    refuseErrors()
+  }
+
+  function refuseErrors(): void {
+    if (!parser.errored) return
+    if (header === undefined && startsAsJson) throw new UnreadableFileError(SENT_AS_CSV, line)
+    const error = parser.errored as CsvError
+    if (header === undefined && returnsInHeader && error.code === 'CSV_MAX_RECORD_SIZE') {
+      throw new UnreadableFileError(BARE_CR, line)
+    }
+    throw explain(error, line, places.cell(), rowBytes)
   }
 
   return {
     read(piece) {
       quotes ||= piece.bytes.includes(QUOTE)
+      startsAsJson ??= piece.bytes[0] === OPENING_BRACE
+      if (header === undefined) returnsInHeader ||= piece.bytes.includes(CARRIAGE_RETURN)
       places.add(piece)
       parser.write(piece.bytes)
       readParsed()
       places.forget()
     },
+    breakOff() {
+      // csv-parse looks a few bytes ahead: it is given some, so that it gives the row before them.
+      parser.write(' '.repeat(LOOK_AHEAD_BYTES))
+      for (let record = parser.read(); record !== null; record = parser.read()) readRecord(record)
+    },
     async end() {
       parser.end()
       readParsed()
       // What it has not done by then it does before it ends.
-      for await (const record of parser) readRecord(record)
+      try {
+        for await (const record of parser) readRecord(record)
+      } finally {
+        refuseErrors()
+      }
       if (header === undefined) throw new UnreadableFileError('the file is empty: it has only blank lines')
       if (rows === 0) throw new UnreadableFileError('the file has a header and no rows', line)
     },
@@ -96,12 +122,17 @@ function countNewlines(record: string[]): number {
   return newlines
 }
 
+interface Cell {
+  line: number
+  quoted: boolean
+}
+
 /** Where the parser stands in the file. */
 interface Places {
   add(piece: TextPiece): void
   forget(): void
   /** The line of the cell that is being read, and whether it begins with a quote. */
-  cell(): { line: number; quoted: boolean } | undefined
+  cell(): Cell | undefined
 }
 
 /**
@@ -141,8 +172,12 @@ function trackPlaces(parser: Parser): Places {
 }
 
 /** What to do about a file that csv-parse gave up; `line` is where the row begins. */
-function explain(error: CsvError, line: number, places: Places, rowBytes: number): UnreadableFileError {
-  const cell = places.cell()
+function explain(
+  error: CsvError,
+  line: number,
+  cell: Cell | undefined,
+  rowBytes: number,
+): UnreadableFileError {
   const inQuotes = cell?.quoted ? cell.line : line
   switch (error.code) {
     case 'CSV_QUOTE_NOT_CLOSED':

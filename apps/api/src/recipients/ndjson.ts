@@ -56,6 +56,7 @@ export function createNdjsonReader(collected: Collected, rowBytes: number): RowR
       }
       keep(bytes.subarray(last + 1))
     },
+    breakOff() {},
     async end() {
       if (begunBytes > 0) endLine()
       if (rows === 0) throw new UnreadableFileError('the file is empty: it has only blank lines')

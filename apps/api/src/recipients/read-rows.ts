@@ -25,6 +25,9 @@ export interface ReadOptions {
 /** Turns text into rows as far as it goes; throws where it cannot go on, with all rows before that collected. */
 export interface RowReader {
   read(piece: TextPiece): void
+  /** The text breaks off here: collects the rows that were whole by then. */
+  breakOff(): void
+  /** The file ends here, and so does its last row. */
   end(): Promise<void>
 }
 
@@ -55,7 +58,10 @@ export async function* readRows(
   try {
     for (let ended = false; !ended && !fault; ) {
       try {
-        const next = await pieces.next()
+        const next = await pieces.next().catch((error) => {
+          reader.breakOff()
+          throw error
+        })
         ended = next.done === true
         if (next.done) await reader.end()
         else reader.read(next.value)

@@ -33,10 +33,11 @@ const SIGNATURE_BYTES = 4
  * Cuts the bytes of a file into pieces of text.
  *
  * @throws {UnreadableFileError} at the line that is not UTF-8 text, after all that comes before that line; for an
- *   empty file; and what the chunks throw, with the line that was reached
+ *   empty file; and what the chunks throw, with the line that was reached if any
  */
 export async function* readText(chunks: AsyncIterable<Buffer>): AsyncGenerator<TextPiece> {
   let line = 1
+  let begun = false
   let left: Buffer = Buffer.alloc(0)
   try {
     for await (const chunk of withoutMark(chunks)) {
@@ -48,11 +49,12 @@ export async function* readText(chunks: AsyncIterable<Buffer>): AsyncGenerator<T
         const piece = { bytes: bytes.subarray(0, end), line }
         if (!isUtf8(piece.bytes) || piece.bytes.includes(0)) yield* refuse(piece)
         if (end > 0) yield piece
+        begun = true
         line += countLines(piece.bytes, end)
       }
     }
   } catch (error) {
-    if (!(error instanceof UnreadableFileError) || error.line !== undefined) throw error
+    if (!(error instanceof UnreadableFileError) || error.line !== undefined || !begun) throw error
     throw new UnreadableFileError(error.message, line)
   }
   if (left.length > 0) throw notText(left, line)
@@ -120,11 +122,11 @@ function* refuse({ bytes, line }: TextPiece): Generator<TextPiece> {
 }
 
 function notText(bytes: Buffer, line: number): UnreadableFileError {
-  const binary = bytes.some((byte) => byte < 0x09 || (byte > 0x0d && byte < 0x20))
+  const zero = bytes.indexOf(0)
   return new UnreadableFileError(
-    binary
-      ? `line ${line} is not text: send a CSV or NDJSON file in UTF-8`
-      : `line ${line} is not UTF-8 (Latin-1 or Windows-1252?): save the file as UTF-8`,
+    zero !== -1 && isUtf8(bytes.subarray(0, zero))
+      ? `line ${line} has a zero byte, as no text has: send a CSV or NDJSON file in UTF-8`
+      : `line ${line} is not UTF-8: save the file as UTF-8 (it may be Latin-1, Windows-1252 or no text at all)`,
     line,
   )
 }
