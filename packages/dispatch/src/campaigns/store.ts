@@ -117,20 +117,37 @@ export class Campaigns {
     return commands[`campaign-${name}`]!(accountTag(account), ...args)
   }
 
-  /** Makes a draft. */
-  async create(definition: CampaignDefinition): Promise<CampaignId> {
-    const account = this.#ledger.numberOf(definition.account)
-    const now = await this.#ledger.now()
+  /** An id for {@link create}, so that creating can be repeated: the same id makes one campaign. */
+  async reserve(account: string): Promise<CampaignId> {
+    const number = this.#ledger.numberOf(account)
+    return createCampaignId(
+      number,
+      await this.#redis.incr(accountKeys(number).newestCampaign),
+      randomInt(2 ** 32),
+    )
+  }
+
+  /**
+   * Makes a draft.
+   * @param id reserved before; when it is a campaign already, that stays as it is
+   */
+  async create(definition: CampaignDefinition, id?: CampaignId): Promise<CampaignId> {
     for (;;) {
-      const salt = randomInt(2 ** 32)
-      const { sendAt = '', expiresAt = '' } = definition
-      const text = JSON.stringify(definition)
-      const number = (await this.#run('create', account, now, salt, text, sendAt, expiresAt)) as number
-      if (number === 0) continue
-      const id = createCampaignId(account, number, salt)
-      await this.#redis.zadd(campaignNameKey(definition.name), now, id.text)
-      return id
+      const reserved = id ?? (await this.reserve(definition.account))
+      if (await this.#create(definition, reserved)) return reserved
+      // Another campaign has its random number: the next one will not.
+      id = undefined
     }
+  }
+
+  async #create(definition: CampaignDefinition, id: CampaignId): Promise<boolean> {
+    const now = await this.#ledger.now()
+    const { sendAt = '', expiresAt = '' } = definition
+    const text = JSON.stringify(definition)
+    const made = await this.#run('create', id.account, id.number, now, id.salt, text, sendAt, expiresAt)
+    if (made === 0) return false
+    await this.#redis.zadd(campaignNameKey(definition.name), 'NX', now, id.text)
+    return true
   }
 
   #key(id: CampaignId): string {
@@ -155,12 +172,19 @@ export class Campaigns {
    */
   async list(account: string, limit: number, before = Number.POSITIVE_INFINITY): Promise<CampaignRecord[]> {
     const keys = this.#ledger.keysOf(account)
-    const max = before === Number.POSITIVE_INFINITY ? '+inf' : `(${before}`
-    const names = await this.#redis.zrevrangebyscore(keys.campaigns, max, '-inf', 'LIMIT', 0, limit)
-    const records = await Promise.all(
-      names.map((name) => this.readNumber(this.#ledger.numberOf(account), Number(name.split(':')[0]))),
-    )
-    return records.filter((record) => record !== undefined)
+    const owner = this.#ledger.numberOf(account)
+    const found: CampaignRecord[] = []
+    for (let max = before === Number.POSITIVE_INFINITY ? '+inf' : `(${before}`; found.length < limit; ) {
+      const wanted = limit - found.length
+      const names = await this.#redis.zrevrangebyscore(keys.campaigns, max, '-inf', 'LIMIT', 0, wanted)
+      const numbers = names.map((name) => Number(name.split(':')[0]))
+      const records = await Promise.all(numbers.map((number) => this.readNumber(owner, number)))
+      // A name may outlive its campaign for a while.
+      found.push(...records.filter((record) => record !== undefined))
+      if (names.length < wanted) break
+      max = `(${numbers.at(-1)}`
+    }
+    return found
   }
 
   /** Campaigns that had this name when they were created, in whatever account, from `since` on. */

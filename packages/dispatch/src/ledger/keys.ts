@@ -74,6 +74,7 @@ function makeKeys(account: number) {
     content: (id: string) => `${tag}:c:${id.slice(4)}`,
     /** @param day since 1970, UTC @param place from {@link requestIdPlace} */
     requestIds: (day: number, place: string) => `${tag}:q:${day}:${place}`,
+    newestCampaign: `${tag}:kn`,
     campaigns: `${tag}:kl`,
     campaignSalts: `${tag}:ks`,
     activeCampaigns: `${tag}:ka`,

@@ -1,12 +1,14 @@
 -- Makes a draft.
 -- Keys: 1 the account's tag
--- Arguments: 1 now in ms   2 salt   3 definition   4 send at, 5 expires at, in ms; '' for none
--- Returns: its number; 0 when another campaign of the account has this salt
-if redis.call('HEXISTS', KEYS[1] .. ':ks', ARGV[2]) == 1 then return 0 end
-local number = redis.call('INCR', KEYS[1] .. ':kn')
-redis.call('HSET', KEYS[1] .. ':ks', ARGV[2], number)
-redis.call('ZADD', KEYS[1] .. ':kl', number, number .. ':' .. ARGV[2])
-redis.call('HSET', KEYS[1] .. ':k:' .. number, 's', 1, 'D', ARGV[3], 'x', ARGV[2], 'cA', ARGV[1], 't', 0, 'f', 0, 'F', 0, 'h', 0)
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1] .. ':k:' .. number, 'from', ARGV[4]) end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1] .. ':k:' .. number, 'until', ARGV[5]) end
-return number
+-- Arguments: 1 its number   2 now in ms   3 salt   4 definition   5 send at, 6 expires at, in ms; '' for none
+-- Returns: 1 when there is such a campaign now; 0 when another one has its salt, or its number after a loss of data
+local campaign = KEYS[1] .. ':k:' .. ARGV[1]
+local owner = redis.call('HGET', KEYS[1] .. ':ks', ARGV[3])
+if owner then return owner == ARGV[1] and 1 or 0 end
+if redis.call('EXISTS', campaign) == 1 then return 0 end
+redis.call('HSET', KEYS[1] .. ':ks', ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[1] .. ':kl', ARGV[1], ARGV[1] .. ':' .. ARGV[3])
+redis.call('HSET', campaign, 's', 1, 'D', ARGV[4], 'x', ARGV[3], 'cA', ARGV[2], 't', 0, 'f', 0, 'F', 0, 'h', 0)
+if ARGV[5] ~= '' then redis.call('HSET', campaign, 'from', ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('HSET', campaign, 'until', ARGV[6]) end
+return 1
