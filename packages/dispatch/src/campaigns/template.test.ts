@@ -134,6 +134,21 @@ describe('a row that cannot be sent', () => {
     expect(() => fill({ a: value })).toThrow(RangeError)
   })
 
+  test('has a value that only this provider refuses', () => {
+    const picky: Provider = {
+      ...(providers.kaleyra as Provider),
+      refuse: (content) =>
+        content.type === 'reaction' && content.reaction.emoji === '👎'
+          ? [{ path: ['reaction', 'emoji'], message: 'no thumbs down' }]
+          : [],
+    }
+    const result = compileTemplate(emojiOf('{{a}}'), picky)
+    if ('issues' in result) throw new Error(JSON.stringify(result.issues))
+    expect(result.template.check({ a: '👍' })).toBeUndefined()
+    expect(result.template.check({ a: '👎' })?.path).toBe('message.reaction.emoji')
+    expect(compileTemplate(emojiOf('👎', '{{a}}'), picky)).toHaveProperty('issues')
+  })
+
   test('is not one whose value is empty where the field allows it', () => {
     expect(template(bodyOf('Hi{{a}}')).check({ a: '' })).toBeUndefined()
     expect(template(emojiOf('{{a}}')).check({ a: '' })).toBeUndefined()

@@ -73,6 +73,7 @@ function templateOf(
     for (const name of variables) {
       if (!Object.hasOwn(values, name)) return { refusal: missing(name) }
     }
+    // All of it, not what changed: it costs about 2 µs, and what is accepted is what a single message may be.
     const parsed = contentSchema.safeParse(fillIn(values))
     if (!parsed.success) return { refusal: unfit(flatten(parsed.error.issues)[0]!) }
     const [issue] = provider.refuse(parsed.data)
