@@ -29,7 +29,8 @@ export type LaneWorker = Worker<LaneJob, string>
 /** Sets the lane's limits where all workers of it read them. */
 export async function prepareLane(lane: Lane, { account }: DispatchDependencies): Promise<void> {
   const window = fetchWindow(account.rateLimit.perSecond)
-  await lane.setGlobalRateLimit(window.max, window.durationMs)
+  if (window) await lane.setGlobalRateLimit(window.max, window.durationMs)
+  else await lane.removeGlobalRateLimit()
 }
 
 export function startLaneWorker(

@@ -138,7 +138,7 @@ export class Ledger {
   ): Promise<Accepted[] | undefined> {
     const calls = messages.map(asCall)
     const replies = await this.#scripts.feed(this.numberOf(account), calls, campaign, cursor, next)
-    return replies === 0 ? undefined : replies.map(asAccepted)
+    return replies?.map(asAccepted)
   }
 
   /** Puts failed messages of a running campaign back into the queue. @returns for each its new generation, or undefined */

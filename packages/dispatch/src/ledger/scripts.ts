@@ -1,7 +1,7 @@
 /** Runs the ledger's scripts: about one message, or about all that are asked about together in one call. */
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
-import { pack } from 'msgpackr'
+import { pack, unpack } from 'msgpackr'
 import type { MessageId } from './ids.ts'
 import { accountTag } from './keys.ts'
 import type { LedgerOptions } from './types.ts'
@@ -102,16 +102,28 @@ export class Scripts {
   }
 
   /** Runs a script about messages of one account, all in one go. @returns a reply for each, in order */
-  each(name: ScriptName, account: number, calls: Call[]): Promise<Reply[]> {
-    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply[]>>
-    return commands[commandOf(name)]!(accountTag(account), this.#now(), this.#retentionSeconds, pack(calls))
+  async each(name: ScriptName, account: number, calls: Call[]): Promise<Reply[]> {
+    return unpack((await this.#run(commandOf(name), account, pack(calls)))!) as Reply[]
   }
 
-  /** Runs `feed`, which asks for the campaign's cursor before it takes its rows in. */
-  feed(account: number, calls: Call[], campaign: number, cursor: number, next: number): Promise<Reply[] | 0> {
-    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Reply[] | 0>>
-    const args = [this.#now(), this.#retentionSeconds, pack(calls), campaign, cursor, next]
-    return commands['ledger-feed']!(accountTag(account), ...args)
+  /**
+   * Runs `feed`, which asks for the campaign's cursor before it takes its rows in.
+   * @returns undefined when it did not
+   */
+  async feed(
+    account: number,
+    calls: Call[],
+    campaign: number,
+    cursor: number,
+    next: number,
+  ): Promise<Reply[] | undefined> {
+    const replies = await this.#run('ledger-feed', account, pack(calls), campaign, cursor, next)
+    return replies ? (unpack(replies) as Reply[]) : undefined
+  }
+
+  #run(command: string, account: number, ...args: (Buffer | number)[]): Promise<Buffer | null> {
+    const commands = this.#redis as unknown as Record<string, (...args: unknown[]) => Promise<Buffer | null>>
+    return commands[`${command}Buffer`]!(accountTag(account), this.#now(), this.#retentionSeconds, ...args)
   }
 
   /** Gives accounts their numbers; it stands alone, without the others' keys and arguments. */

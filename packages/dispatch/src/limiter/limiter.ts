@@ -96,11 +96,16 @@ export function createLimiter(redis: Redis): Limiter {
   }
 }
 
+/** Several workers together do not fetch as fast as this: a window would only cost. */
+const FASTER_THAN_WORKERS = 20_000
+
 /**
  * The limit in a short window for BullMQ: about a tenth of a second, a tenth more than the limit,
  * since the instants are what really paces.
+ * @returns undefined where no window is needed
  */
-export function fetchWindow(perSecond: number): { max: number; durationMs: number } {
+export function fetchWindow(perSecond: number): { max: number; durationMs: number } | undefined {
+  if (perSecond >= FASTER_THAN_WORKERS) return undefined
   const max = Math.max(1, Math.round(perSecond / 10))
   return { max, durationMs: Math.max(1, Math.round((max / perSecond) * 1000 * 0.9)) }
 }

@@ -15,7 +15,7 @@ local state = core[STATE]
 
 local function claimed(waited)
   local content = redis.call('GET', content_key)
-  return { 'claimed', core[ATTEMPTS], core[TRIES], content or '', string.format('%.0f', core[TO]), waited }
+  return { 'claimed', core[ATTEMPTS], core[TRIES], content or '', core[TO], waited }
 end
 
 if state == SENDING then

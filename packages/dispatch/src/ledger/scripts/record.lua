@@ -113,7 +113,7 @@ local function finish()
   end
 end
 
--- Runs a step for every call and writes what they changed.
+-- Runs a step for every call and writes what they changed. The replies go back as one text, which costs both sides less.
 local function for_each_call(step)
   local replies = {}
   for index, call in ipairs(cmsgpack.unpack(ARGV[3])) do
@@ -121,7 +121,7 @@ local function for_each_call(step)
     replies[index] = step(call)
   end
   finish()
-  return replies
+  return cmsgpack.pack(replies)
 end
 
 -- The core of the message, or nil when the slot is empty or holds another message.
