@@ -1,4 +1,5 @@
 /** From the ledger's record to what callers read. */
+import { type CampaignRecord, createCampaignId, type ReportedRow } from './campaigns/index.ts'
 import type { MessageId, MessageRecord } from './ledger/index.ts'
 import type { MessageView } from './message.ts'
 
@@ -13,6 +14,10 @@ export function viewOf(id: MessageId, account: string, record: MessageRecord): M
     state: record.state,
     ...(record.requestId !== undefined && { request_id: record.requestId }),
     ...(record.reference !== undefined && { reference: record.reference }),
+    // A campaign and its messages have the same salt.
+    ...(record.campaign !== 0 && {
+      campaign_id: createCampaignId(id.account, record.campaign, id.salt).text,
+    }),
     error: record.error ?? null,
     created_at: instant(record.createdAt),
     updated_at: instant(record.updatedAt),
@@ -21,6 +26,25 @@ export function viewOf(id: MessageId, account: string, record: MessageRecord): M
       at: instant(at),
       ...(outcome && { outcome, code, duration_ms: durationMs }),
     })),
+    receipts: [],
+  }
+}
+
+/** A campaign's row as the message that it is or will be; one that is none yet is as old as its campaign. */
+export function viewOfRow({ id, definition, ...campaign }: CampaignRecord, row: ReportedRow): MessageView {
+  if (row.message) return viewOf(row.id, definition.account, row.message)
+  const { createdAt, startedAt = createdAt, finishedAt = startedAt, unfedAs } = campaign
+  return {
+    id: row.id.text,
+    account: definition.account,
+    to: row.to,
+    state: row.state,
+    ...(row.reference !== undefined && { reference: row.reference }),
+    campaign_id: id.text,
+    error: null,
+    created_at: instant(createdAt),
+    updated_at: instant(unfedAs ? finishedAt : startedAt),
+    attempts: [],
     receipts: [],
   }
 }

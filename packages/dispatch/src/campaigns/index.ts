@@ -1,5 +1,7 @@
 export * from './campaign.ts'
 export { type CampaignRow, CHUNK_ROWS, type Chunk } from './chunk.ts'
 export * from './ids.ts'
+export * from './reached.ts'
+export * from './rows.ts'
 export * from './store.ts'
 export * from './template.ts'
