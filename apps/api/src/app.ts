@@ -1,4 +1,5 @@
 /** Puts the API together from what it is given. Nothing here reads the environment or listens. */
+import type { Socket } from 'node:net'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, {
   type FastifyInstance,
@@ -17,6 +18,7 @@ import { describe, documentationRoutes } from './openapi.ts'
 import { asProblem, Problem, sendProblem } from './problems.ts'
 import { logRequest, requestIdOf } from './request-log.ts'
 import { accountRoutes } from './routes/accounts/index.ts'
+import { campaignRoutes } from './routes/campaigns/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
 import { messageRoutes } from './routes/messages/index.ts'
 import { securityHeaders } from './security-headers.ts'
@@ -41,26 +43,40 @@ export interface AppOptions {
   /** For each key, or each address where no key is asked for. */
   requestsPerSecond: number
   version?: string
+  timeouts?: Partial<typeof TIMEOUTS>
 }
 
 const BODY_BYTES = 1_048_576
-/** A request has to arrive and be answered within this; a frozen Redis is given up much earlier. */
-const REQUEST_TIMEOUT_MS = 30_000
+/** Milliseconds. */
+const TIMEOUTS = {
+  /** A request has to arrive within this; a frozen Redis is given up much earlier. */
+  requestMs: 30_000,
+  /** How often it is looked for requests that do not. */
+  lookMs: 10_000,
+  /** An upload may take as long as it needs, but not stand still for longer. */
+  uploadIdleMs: 30_000,
+}
 
 /** @returns the application, ready to `inject` or `listen` */
 export async function buildApp(options: AppOptions): Promise<App> {
   const { log, storage, keys, authenticates, requestsPerSecond, version = '0.1.0' } = options
+  const { requestMs, lookMs, uploadIdleMs } = { ...TIMEOUTS, ...options.timeouts }
+  const long = new WeakSet<Socket>()
   const app: App = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: requestIdOf,
     bodyLimit: BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestMs,
+    http: { connectionsCheckingInterval: lookMs },
     // Refusals of the framework that happen before any route is known.
     frameworkErrors: (error, request, reply) =>
       void sendProblem(reply.header('x-request-id', request.id) as never, asProblem(error)),
-    clientErrorHandler: refuseBytes,
+    clientErrorHandler(error, socket) {
+      // Node lets whoever listens decide; it says it once a request.
+      if (error.code !== REQUEST_TIMEOUT || !long.has(socket)) refuseBytes(error, socket)
+    },
   }).withTypeProvider<ZodTypeProvider>()
 
   app.setValidatorCompiler(validatorCompiler)
@@ -104,6 +120,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   refuseUnknownRoutes(app)
 
   messageRoutes(app, { storage, metrics })
+  campaignRoutes(app, { storage, metrics }, { long, idleMs: uploadIdleMs })
   accountRoutes(app, { storage })
   healthRoutes(app, { storage })
   metricsRoute(app, metrics)
@@ -114,7 +131,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
 }
 
 /** What is not HTTP at all, or too much of it, gets no reply object. */
-function refuseBytes(error: Error & { code?: string }, socket: import('node:net').Socket): void {
+function refuseBytes(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const status = STATUS_OF_BYTES[error.code ?? ''] ?? '400 Bad Request'
   const body = JSON.stringify({
@@ -128,7 +145,8 @@ function refuseBytes(error: Error & { code?: string }, socket: import('node:net'
   )
 }
 
+const REQUEST_TIMEOUT = 'ERR_HTTP_REQUEST_TIMEOUT'
 const STATUS_OF_BYTES: Record<string, string> = {
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  [REQUEST_TIMEOUT]: '408 Request Timeout',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 }

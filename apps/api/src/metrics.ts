@@ -14,6 +14,8 @@ export interface Metrics {
   text(): Promise<string>
   /** Messages that were stored. */
   accepted(account: string, count?: number): void
+  /** Rows of campaigns that were read. */
+  rows(account: string, counts: Record<'accepted' | 'rejected' | 'duplicate', number>): void
   request(request: FastifyRequest, reply: FastifyReply): void
 }
 
@@ -36,6 +38,12 @@ export function createMetrics(storage: Storage): Metrics {
     name: 'wa_dispatch_messages_accepted_total',
     help: 'Messages that were taken, by account',
     labelNames: ['account'],
+    registers,
+  })
+  const rows = new Counter({
+    name: 'wa_dispatch_campaign_rows_total',
+    help: 'Rows of campaigns by account and what became of them: accepted, rejected, duplicate',
+    labelNames: ['account', 'result'],
     registers,
   })
   const redis = new Gauge({ name: 'wa_dispatch_redis_up', help: '1 while Redis answers', registers })
@@ -74,6 +82,9 @@ export function createMetrics(storage: Storage): Metrics {
       return registry.metrics()
     },
     accepted: (account, count = 1) => accepted.inc({ account }, count),
+    rows(account, counts) {
+      for (const [result, count] of Object.entries(counts)) rows.inc({ account, result }, count)
+    },
     request(request, reply) {
       requests.observe(
         { method: request.method, route: request.routeOptions.url ?? 'unknown', status: reply.statusCode },

@@ -1,8 +1,14 @@
 /** The OpenAPI 3.1 document, made of the schemas that validate, and the page to try it. */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import { messageRequestSchema, messageViewSchema } from '@wa-dispatch/dispatch'
+import {
+  campaignRequestSchema,
+  campaignViewSchema,
+  messageRequestSchema,
+  messageViewSchema,
+} from '@wa-dispatch/dispatch'
 import { contentSchema } from '@wa-dispatch/providers'
+import type { RouteOptions } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { App } from './app.ts'
@@ -11,6 +17,8 @@ import type { Headers } from './security-headers.ts'
 
 /** Schemas that have a name in the document. */
 const NAMED = {
+  Campaign: campaignViewSchema,
+  CampaignRequest: campaignRequestSchema,
   Content: contentSchema,
   MessageRequest: messageRequestSchema,
   Message: messageViewSchema,
@@ -22,9 +30,11 @@ const REFUSALS: Record<Exclude<ProblemStatus, 405 | 414 | 500>, string> = {
   401: 'No valid key was sent',
   403: 'The key has not the scope for this',
   404: 'There is no such thing',
+  406: 'There is no answer of the kind that was asked for',
+  408: 'The body stopped arriving',
   409: 'The state does not allow it',
   413: 'The body is too large',
-  415: 'The body is not JSON',
+  415: 'The body is of a type that is not taken here',
   422: 'The idempotency key was used for another request',
   429: 'Too many requests; `Retry-After` says how long to wait',
   503: 'The store is away; `Retry-After` says when to come again',
@@ -51,6 +61,20 @@ above its limit. Errors are problem documents (RFC 9457). Every answer has an \`
 States: scheduled → queued → sending → submitted → sent → delivered → read, with retrying, uncertain, failed, cancelled and
 expired beside them.`
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Bodies that no schema validates because they are streams: type → what the document says of it. */
+    bodies?: Record<string, { schema: object }>
+  }
+}
+
+/** As the schemas say, and the bodies that only the route's configuration tells of. */
+const withBodies: typeof jsonSchemaTransform = (input) => {
+  const transformed = jsonSchemaTransform(input)
+  const content = (input as { route?: RouteOptions }).route?.config?.bodies
+  return content ? { ...transformed, schema: { ...transformed.schema, body: { content } } } : transformed
+}
+
 /** Registers what gathers routes; to be called before there are any. */
 export async function describe(app: App, version: string): Promise<void> {
   for (const [id, schema] of Object.entries(NAMED)) {
@@ -68,6 +92,7 @@ export async function describe(app: App, version: string): Promise<void> {
       },
       tags: [
         { name: 'messages', description: 'Enqueue, look up, cancel, decide' },
+        { name: 'campaigns', description: 'One message for many recipients: upload, run, look how it goes' },
         { name: 'accounts', description: 'Lanes: depth, rate, pause' },
         { name: 'operation', description: 'Health and metrics' },
       ],
@@ -81,7 +106,7 @@ export async function describe(app: App, version: string): Promise<void> {
         },
       },
     },
-    transform: jsonSchemaTransform,
+    transform: withBodies,
     transformObject: (document) => tidy(jsonSchemaTransformObject(document)),
   })
 }

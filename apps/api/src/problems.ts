@@ -10,10 +10,12 @@ const PROBLEMS = {
   forbidden: [403, 'This key may not do that'],
   'not-found': [404, 'There is no such thing'],
   'method-not-allowed': [405, 'This address does not take that method'],
+  'not-acceptable': [406, 'There is no answer of the kind that was asked for'],
+  timeout: [408, 'The request did not arrive'],
   conflict: [409, 'The state does not allow it'],
   'payload-too-large': [413, 'The body is too large'],
   'address-too-long': [414, 'The address is too long'],
-  'unsupported-media-type': [415, 'The body is not JSON'],
+  'unsupported-media-type': [415, 'The body is of a type that is not taken here'],
   'idempotency-key-reused': [422, 'The idempotency key was used for another request'],
   'too-many-requests': [429, 'Too many requests'],
   internal: [500, 'Something went wrong here'],
@@ -52,11 +54,13 @@ export class Problem extends Error {
   readonly errors: FieldError[] | undefined
   /** Seconds after which trying again makes sense. */
   readonly retryAfterSeconds: number | undefined
+  /** Further members of the document. */
+  readonly members: Record<string, unknown> | undefined
 
   constructor(
     problem: ProblemName,
     detail: string,
-    more: { errors?: FieldError[]; retryAfterSeconds?: number } = {},
+    more: { errors?: FieldError[]; retryAfterSeconds?: number; members?: Record<string, unknown> } = {},
   ) {
     super(detail)
     this.name = 'Problem'
@@ -64,6 +68,7 @@ export class Problem extends Error {
     this.statusCode = PROBLEMS[problem][0]
     this.errors = more.errors
     this.retryAfterSeconds = more.retryAfterSeconds
+    this.members = more.members
   }
 
   toJSON(): ProblemDocument {
@@ -74,6 +79,7 @@ export class Problem extends Error {
       status,
       detail: this.message,
       ...(this.errors && { errors: this.errors }),
+      ...this.members,
     }
   }
 }
@@ -85,6 +91,8 @@ export const storeAway = () =>
   new Problem('unavailable', 'The store does not answer; nothing was accepted for sure. Try again.', {
     retryAfterSeconds: REDIS_RETRY_SECONDS,
   })
+
+export const noSuchCampaign = () => new Problem('not-found', 'There is no campaign with this id (any more).')
 
 export const noSuchMessage = () => new Problem('not-found', 'There is no message with this id (any more).')
 

@@ -4,6 +4,7 @@
  */
 import {
   type Account,
+  Campaigns,
   checkFitness,
   connectLanes,
   createLane,
@@ -12,6 +13,7 @@ import {
   type Lane,
   Ledger,
   lanePrefix,
+  whenReady,
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
@@ -33,6 +35,9 @@ export interface StorageState {
 }
 
 const REOPEN_MS = 1_000
+/** A chunk of an upload may wait longer than a request does: its sender is slowed meanwhile, not left in the dark. */
+const UPLOAD_COMMAND_TIMEOUT_MS = 10_000
+const UPLOAD_CONNECT_MS = 3_000
 
 export class Storage {
   readonly redis: Redis
@@ -40,6 +45,10 @@ export class Storage {
   readonly ledger: Ledger
   readonly intake: Intake
   readonly idempotency: Idempotency
+  readonly campaigns: Campaigns
+  /** The same on a connection of its own, so that no other request waits behind the rows of an upload. */
+  readonly uploads: Campaigns
+  readonly #uploadRedis: Redis
   readonly #laneRedis: Redis
   readonly #lanes = new Map<string, Lane>()
   readonly #log: Logger
@@ -56,6 +65,10 @@ export class Storage {
     this.ledger = new Ledger({ redis, retentionDays })
     this.intake = new Intake({ ledger: this.ledger, accounts: this.accounts, lanes: this.#lanes, log })
     this.idempotency = new Idempotency(redis, retentionDays)
+    this.#uploadRedis = redis.duplicate({ commandTimeout: UPLOAD_COMMAND_TIMEOUT_MS })
+    this.#uploadRedis.on('error', () => {}) // the other connection tells it
+    this.campaigns = new Campaigns({ redis, ledger: this.ledger, retentionDays })
+    this.uploads = new Campaigns({ redis: this.#uploadRedis, ledger: this.ledger, retentionDays })
   }
 
   /** Opens the ledger now, or when Redis comes; again whenever it comes back, since it may be another one. */
@@ -72,6 +85,16 @@ export class Storage {
   /** @throws {Problem} 503 while the ledger is not open */
   mustBeOpen(): void {
     if (!this.#opened) throw storeAway()
+  }
+
+  /** @throws {Problem} 503 while {@link uploads} has no connection */
+  async uploadsMustBeReady(): Promise<void> {
+    this.mustBeOpen()
+    try {
+      await whenReady(this.#uploadRedis, UPLOAD_CONNECT_MS)
+    } catch {
+      throw storeAway()
+    }
   }
 
   /** Calls back whenever there are new lanes. */
@@ -97,6 +120,7 @@ export class Storage {
     await this.intake.close()
     await Promise.allSettled([...this.#lanes.values()].map((lane) => lane.close()))
     this.#laneRedis.disconnect()
+    this.#uploadRedis.disconnect()
   }
 
   readonly #open = async (): Promise<void> => {

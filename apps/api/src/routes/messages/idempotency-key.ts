@@ -6,7 +6,11 @@ import { refuse } from '../../validation.ts'
 
 const NAME = 'idempotency-key'
 
-const replayedHeader = 'idempotency-replayed'
+/** Says that this answer was given before. */
+export const markReplayed = (reply: FastifyReply): void => void reply.header('idempotency-replayed', 'true')
+
+export const reusedKey = () =>
+  new Problem('idempotency-key-reused', 'This Idempotency-Key was used for another address or body.')
 
 /** @throws {Problem} 400 for a key that cannot be one */
 export function keyOf({ headers }: FastifyRequest): string | undefined {
@@ -42,12 +46,10 @@ export async function once<Answer>(
   const owner = request.caller!.name
   const fingerprint = fingerprintOf(work.route, work.body)
   const reserved = await idempotency.reserve(owner, key, fingerprint, await work.createIds())
-  if (reserved.kind === 'conflict') {
-    throw new Problem('idempotency-key-reused', 'This Idempotency-Key was used for another address or body.')
-  }
+  if (reserved.kind === 'conflict') throw reusedKey()
   const repeats = reserved.kind === 'repeat'
   if (repeats) {
-    reply.header(replayedHeader, 'true')
+    markReplayed(reply)
     if (reserved.answer !== undefined) return reserved.answer as Answer
   }
   const answer = await work.answer(reserved.ids, repeats)
