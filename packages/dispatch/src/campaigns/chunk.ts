@@ -58,7 +58,10 @@ export const packColumns = (text: string): Promise<Buffer> => compress(text, { l
 /** @param stored the value in Redis */
 export async function unpackChunk(number: number, stored: Buffer): Promise<Chunk> {
   const headLength = stored.readUInt16BE(0)
-  const [first, ...duplicates] = unpack(stored.subarray(2, 2 + headLength)) as number[]
+  // Beyond 2^32 a number is read as a bigint.
+  const [first, ...duplicates] = (unpack(stored.subarray(2, 2 + headLength)) as (number | bigint)[]).map(
+    Number,
+  )
   const text = await decompress(stored.subarray(2 + headLength))
   const [lines, recipients, references, ...values] = JSON.parse(text.toString()) as Columns
   const rows: Chunk['rows'] = []

@@ -375,17 +375,9 @@ export class Campaigns {
     }
   }
 
-  /** The feeder has nothing to do any more; what is left ends with retention. */
+  /** The feeder has nothing to do any more, unless a retry was asked for meanwhile; what is left ends with retention. */
   async retire(id: CampaignId): Promise<void> {
-    const key = this.#key(id)
-    const keys = accountKeys(id.account)
-    await this.#redis
-      .multi()
-      .expire(key, this.#retentionSeconds)
-      .expire(`${key}:c`, this.#retentionSeconds)
-      .expire(`${key}:e`, this.#retentionSeconds)
-      .srem(keys.activeCampaigns, String(id.number))
-      .exec()
+    await this.#run('control', id.account, 0, id.number, id.salt, 'retire', String(this.#retentionSeconds))
   }
 
   /** Takes campaigns off the lists whose retention is over. @returns how many */

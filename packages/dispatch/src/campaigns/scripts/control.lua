@@ -1,6 +1,6 @@
 -- Changes what a campaign does. None of it walks the rows: the feeder does what is left to do.
 -- Keys: 1 the account's tag
--- Arguments: 1 now in ms   2 the campaign's number   3 its salt   4 action   5 JSON: the retry's codes, the lane's work that is done, or which retry stands where (-1: it is over)
+-- Arguments: 1 now in ms   2 the campaign's number   3 its salt   4 action   5 JSON: the retry's codes, the lane's work that is done, which retry stands where (-1: it is over), or retention in seconds
 -- Returns: { what came of it, the campaign's state }
 --   'done', 'refused' (its state does not allow it), 'empty' (it has no rows), 'over' (its time is over), 'unknown'
 local DRAFT, SCHEDULED, RUNNING, PAUSED, FINISHED, CANCELLED = 1, 2, 3, 4, 5, 6
@@ -33,6 +33,7 @@ local function write_retry(retry)
   if #retry.codes == 0 then text = string.gsub(text, '"codes":{}', '"codes":[]') end
   redis.call('HSET', campaign, 'R', text)
 end
+local kept = { campaign, campaign .. ':c', campaign .. ':e' } -- as long as it may go on, and for its retention
 local on_its_way = send_at > now and SCHEDULED or RUNNING
 
 if action == 'start' and state == DRAFT then
@@ -66,7 +67,7 @@ elseif action == 'retry' and (state == RUNNING or state == PAUSED or state == FI
   end
   local run = redis.call('HINCRBY', campaign, 'runs', 1)
   write_retry({ run = run, cursor = 0, to = tonumber(redis.call('HGET', campaign, 'f')), codes = codes })
-  for _, key in ipairs({ campaign, campaign .. ':c', campaign .. ':e' }) do redis.call('PERSIST', key) end
+  for _, key in ipairs(kept) do redis.call('PERSIST', key) end
   redis.call('HDEL', campaign, 'zA')
   return become(state == FINISHED and RUNNING or state)
 elseif action == 'finish' and (state == RUNNING or state == PAUSED or state == CANCELLED) then
@@ -86,6 +87,10 @@ elseif action == 'retried' then
   return { 'done', state }
 elseif action == 'worked' then
   if redis.call('HGET', campaign, 'P') == ARGV[5] then redis.call('HDEL', campaign, 'P') end
+  return { 'done', state }
+elseif action == 'retire' and redis.call('HEXISTS', campaign, 'zA') == 1 then
+  for _, key in ipairs(kept) do redis.call('EXPIRE', key, ARGV[5]) end
+  redis.call('SREM', KEYS[1] .. ':ka', ARGV[2])
   return { 'done', state }
 end
 return { 'refused', state }
