@@ -3,16 +3,17 @@ import {
   addToLane,
   jobIdOf,
   type MessageId,
+  type MessageView,
   messageViewSchema,
   type StoredContent,
 } from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
-import { noSuchMessage, Problem } from '../../problems.ts'
+import { Problem } from '../../problems.ts'
 import { refuseBody } from '../../refuse-body.ts'
 import type { MessageRouteOptions } from './index.ts'
-import { idParams, knownId, readMessage } from './look-up.ts'
+import { idParams, knownId, readMessage, readRow } from './look-up.ts'
 
 const resolveSchema = z.strictObject({
   as: z.enum(['submitted', 'failed', 'resend']).meta({
@@ -40,7 +41,7 @@ export function decisionRoutes(app: App, { storage }: MessageRouteOptions): void
       storage.mustBeOpen()
       const id = knownId(storage, request.params.id)
       const { changed, state, generation } = await ledger.endWaiting(id, 'cancelled')
-      if (state === undefined) throw noSuchMessage()
+      if (state === undefined) return cancelledRow(id)
       // Cancelling again, for example after a lost answer, finds what it wanted.
       if (!changed && state !== 'cancelled')
         throw new Problem('conflict', `The message is ${state}: it is too late to cancel it.`)
@@ -67,14 +68,30 @@ export function decisionRoutes(app: App, { storage }: MessageRouteOptions): void
       const id = knownId(storage, request.params.id)
       const { as } = request.body
       const { changed, state, generation } = await ledger.resolve(id, as, false)
-      if (state === undefined) throw noSuchMessage()
-      if (!changed)
-        throw new Problem('conflict', `The message is ${state}, not uncertain: there is nothing to decide.`)
+      if (!changed) {
+        const { state: stands } = state === undefined ? await readRow(storage, id) : { state }
+        throw new Problem('conflict', `The message is ${stands}, not uncertain: there is nothing to decide.`)
+      }
       request.log.info({ message: id.text, as, by: request.caller?.name }, 'message.resolved')
       if (as === 'resend') await addJob(id, generation)
       return readMessage(storage, id)
     },
   )
+
+  /**
+   * What cancelling a campaign's row comes to: it is cancelled already, or only its campaign can be.
+   * @throws {Problem} 404, 409
+   */
+  async function cancelledRow(id: MessageId): Promise<MessageView> {
+    const row = await readRow(storage, id)
+    if (row.state === 'cancelled') return row
+    throw new Problem(
+      'conflict',
+      row.state === 'queued'
+        ? `The message is a row of the campaign ${row.campaign_id} whose turn has not come: cancel or pause the campaign.`
+        : `The message is ${row.state}: it is too late to cancel it.`,
+    )
+  }
 
   /** Best effort: a job that stays finds its message cancelled. */
   async function removeJob(id: MessageId, generation: number): Promise<void> {
