@@ -54,23 +54,54 @@ export function createMetrics(storage: Storage): Metrics {
     registers,
   })
 
+  const allowed = new Gauge({
+    name: 'wa_dispatch_limit_per_second',
+    help: 'Messages a second that the account may send: as configured, and now, when a provider was too slow for it',
+    labelNames: ['account', 'kind'],
+    registers,
+  })
+  const breakers = new Gauge({
+    name: 'wa_dispatch_breaker_open',
+    help: '1 while nothing but probes is sent for the account',
+    labelNames: ['account'],
+    registers,
+  })
+  const paused = new Gauge({
+    name: 'wa_dispatch_lane_paused',
+    help: '1 while the lane is paused by hand',
+    labelNames: ['account'],
+    registers,
+  })
+
   const readTotals = dispatchTotals(registry, storage)
 
   /** Lanes are asked when somebody wants to know. Without a Redis the process still tells of itself. */
   async function ask(): Promise<void> {
     try {
       storage.mustBeOpen()
-      const accounts = [...storage.accounts.keys()]
-      const found = await Promise.all(accounts.map((account) => depthOf(storage, account)))
-      for (const [index, account] of accounts.entries()) {
-        const depth = found[index]!
+      const accounts = [...storage.accounts.values()]
+      const found = await Promise.all(
+        accounts.map((account) =>
+          Promise.all([
+            depthOf(storage, account.id),
+            storage.limiter.read(account),
+            storage.lanes.get(account.id)!.isPaused(),
+          ]),
+        ),
+      )
+      for (const [index, { id: account }] of accounts.entries()) {
+        const [depth, limits, isPaused] = found[index]!
+        allowed.set({ account, kind: 'configured' }, limits.configuredPerSecond)
+        allowed.set({ account, kind: 'now' }, limits.perSecond)
+        breakers.set({ account }, limits.breaker.state === 'closed' ? 0 : 1)
+        paused.set({ account }, isPaused ? 1 : 0)
         for (const state of ['waiting', 'delayed', 'active'] as const)
           depths.set({ account, state }, depth[state])
       }
       await readTotals()
       redis.set(1)
     } catch {
-      depths.reset()
+      for (const gauge of [depths, allowed, breakers, paused]) gauge.reset()
       redis.set(0)
     }
   }

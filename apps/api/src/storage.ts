@@ -12,6 +12,7 @@ import {
   Intake,
   type Lane,
   Ledger,
+  Limiter,
   lanePrefix,
   whenReady,
 } from '@wa-dispatch/dispatch'
@@ -43,6 +44,7 @@ export class Storage {
   readonly redis: Redis
   readonly accounts: ReadonlyMap<string, Account>
   readonly ledger: Ledger
+  readonly limiter: Limiter
   readonly intake: Intake
   readonly idempotency: Idempotency
   readonly campaigns: Campaigns
@@ -62,6 +64,7 @@ export class Storage {
     this.accounts = new Map(accounts.map((account) => [account.id, account]))
     this.#log = log
     this.#laneRedis = connectLanes(redis)
+    this.limiter = new Limiter(redis)
     this.ledger = new Ledger({ redis, retentionDays })
     this.intake = new Intake({ ledger: this.ledger, accounts: this.accounts, lanes: this.#lanes, log })
     this.idempotency = new Idempotency(redis, retentionDays)

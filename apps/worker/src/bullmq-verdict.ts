@@ -20,6 +20,7 @@ export async function applyVerdict(
     case 'failed':
       throw withoutStack(new UnrecoverableError(verdict.reason))
     case 'later':
+      if (verdict.paired) await job.updateData({ ...job.data, paired: true })
       await job.moveToDelayed(Date.now() + Math.max(0, verdict.inMs), token)
       throw new DelayedError()
     case 'rest':

@@ -14,6 +14,7 @@ import {
   type Lane,
   type LaneEntry,
   type Ledger,
+  type Limiter,
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
@@ -29,6 +30,7 @@ export interface FedLane {
 export interface FeederOptions {
   campaigns: Campaigns
   ledger: Ledger
+  limiter: Limiter
   redis: Redis
   lanes: FedLane[]
   log: Logger
@@ -171,7 +173,8 @@ export class Feeder {
   async #feed(account: Account, lane: Lane, hungry: CampaignRecord[]): Promise<boolean> {
     if (hungry.length === 0) return false
     const waiting = await lane.getJobCountByTypes('wait', 'prioritized')
-    const ahead = Math.min(Math.max(account.rateLimit.perSecond * SECONDS_AHEAD, LEAST_AHEAD), MOST_AHEAD)
+    const { perSecond } = await this.#options.limiter.read(account)
+    const ahead = Math.min(Math.max(perSecond * SECONDS_AHEAD, LEAST_AHEAD), MOST_AHEAD)
     const room = Math.floor(Math.min(ahead - waiting, MOST_IN_A_ROUND))
     if (room <= 0) return false
 

@@ -1,12 +1,6 @@
 /** One BullMQ worker per lane: how jobs come to the story in process-dispatch.ts. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  FINISHED_JOBS_KEPT,
-  fetchWindow,
-  type Lane,
-  type LaneJob,
-  parseMessageId,
-} from '@wa-dispatch/dispatch'
+import { FINISHED_JOBS_KEPT, type Lane, type LaneJob, parseMessageId } from '@wa-dispatch/dispatch'
 import { UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { applyVerdict } from './bullmq-verdict.ts'
@@ -26,13 +20,6 @@ const COMPLETED_KEPT_PER_SECOND = 10
 
 export type LaneWorker = Worker<LaneJob, string>
 
-/** Sets the lane's limits where all workers of it read them. */
-export async function prepareLane(lane: Lane, { account }: DispatchDependencies): Promise<void> {
-  const window = fetchWindow(account.rateLimit.perSecond)
-  if (window) await lane.setGlobalRateLimit(window.max, window.durationMs)
-  else await lane.removeGlobalRateLimit()
-}
-
 export function startLaneWorker(
   lane: Lane,
   dependencies: DispatchDependencies,
@@ -46,7 +33,8 @@ export function startLaneWorker(
     async (job, token) => {
       const id = parseMessageId(job.data.message)
       if (!id) throw new UnrecoverableError(`${job.data.message} is no message id`)
-      const verdict = await processDispatch({ id, generation: job.data.generation }, dependencies)
+      const { generation, to, paired = false } = job.data
+      const verdict = await processDispatch({ id, generation, to, paired }, dependencies)
       if (!kept.take()) job.opts.removeOnComplete = true
       return applyVerdict(verdict, job, lane, token)
     },

@@ -7,11 +7,12 @@ import {
   connectLanes,
   connectRedis,
   createLane,
-  createLimiter,
   exitOnFault,
   gatherWrites,
   Ledger,
+  Limiter,
   loadAccounts,
+  prepareLane,
   TotalsWriter,
   whenReady,
 } from '@wa-dispatch/dispatch'
@@ -21,9 +22,10 @@ import { pino } from 'pino'
 import { readConfig } from './config.ts'
 import { closeFeeder, Feeder } from './feeder.ts'
 import { buildHealth } from './health.ts'
-import { closeLaneWorkers, prepareLane, startLaneWorker } from './lane-worker.ts'
+import { closeLaneWorkers, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
+import { RecentOutcomes } from './recent-outcomes.ts'
 import { Slots } from './slots.ts'
 import { Sweeper } from './sweeper.ts'
 
@@ -41,20 +43,22 @@ const { config, accounts } = configure()
 const destination = pino.destination({ dest: 1, sync: true, minLength: 4_096, periodicFlush: 500 })
 process.on('exit', () => destination.flushSync())
 const log = pino({ level: config.logLevel, base: { process: 'worker', pid: process.pid } }, destination)
-for (const { id, rateLimit } of accounts) {
-  if (rateLimit.pairPerMinute === undefined) continue
-  log.warn({ account: id }, 'accounts: rateLimit.pairPerMinute is not obeyed yet')
-}
 const redis = connectRedis(config.redisUrl, 'worker', log)
 gatherWrites(redis)
 const laneRedis = gatherWrites(connectLanes(redis))
 const ledger = new Ledger({ redis, retentionDays: config.retentionDays })
-const limiter = createLimiter(redis)
+const limiter = new Limiter(redis)
 const http = createHttp({ connections: config.concurrency })
 const ids = accounts.map(({ id }) => id)
 const slots = new Slots(config.concurrency, ids)
 const totals = new TotalsWriter(ledger, redis)
-const totalsTimer = setInterval(() => totals.flush().catch(() => undefined), 1_000)
+const recent = new RecentOutcomes()
+const tellTotals = () => {
+  if (redis.status !== 'ready') return
+  totals.flush().catch(() => undefined)
+  recent.flush(accounts, limiter, log).catch(() => undefined)
+}
+const totalsTimer = setInterval(tellTotals, 1_000)
 const { registry, metrics } = createMetrics(ids, totals, () => slots.inUse)
 
 /** A sweep, or feeding, waits for a Redis that is away; the process does not. */
@@ -98,7 +102,6 @@ const lanes = accounts.map((account) => {
   lane.on('error', () => undefined) // what is wrong with Redis is in the log already
   const dependencies: DispatchDependencies = {
     account,
-    limiterKey: ledger.keysOf(account.id).limiter,
     provider: providers[account.provider as keyof typeof providers] as Provider,
     ledger,
     limiter,
@@ -107,10 +110,12 @@ const lanes = accounts.map((account) => {
     metrics,
     log,
     rest: { until: 0 },
+    recent,
+    wakeLane: () => lane.removeRateLimitKey(),
   }
   return { account, lane, dependencies }
 })
-for (const { lane, dependencies } of lanes) await prepareLane(lane, dependencies)
+for (const { account, lane } of lanes) await prepareLane(lane, account, limiter)
 const workers = lanes.map(({ lane, dependencies }) =>
   startLaneWorker(lane, dependencies, laneRedis, config.concurrency),
 )
@@ -121,9 +126,9 @@ closers.push(() => {
 closers.push(() => closeLaneWorkers(workers, () => slots.idle()))
 
 const campaigns = new Campaigns({ redis, ledger, retentionDays: config.retentionDays })
-const sweeper = new Sweeper({ ledger, campaigns, redis, lanes, log })
+const sweeper = new Sweeper({ ledger, campaigns, limiter, redis, lanes, log })
 sweeper.start()
-const feeder = new Feeder({ campaigns, ledger, redis, lanes, log })
+const feeder = new Feeder({ campaigns, ledger, limiter, redis, lanes, log })
 feeder.start()
 closers.push(() => closeFeeder(feeder, LAST_SWEEP_MS))
 closers.push(() => Promise.race([sweeper.close(), sleep(LAST_SWEEP_MS)]))

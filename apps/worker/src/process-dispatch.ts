@@ -1,7 +1,7 @@
 /**
  * The story of one attempt. No BullMQ in here: a job comes in as the message it names, a verdict goes out.
  *
- *   wait for a slot and for the lane's next instant → claim → send → settle
+ *   wait for a slot and for the next free instant → claim → send → settle
  *
  * The order is what makes it safe: the claim is durable before a byte leaves, and after the send nothing can lead to
  * a second one but what the ledger decides.
@@ -15,15 +15,18 @@ import {
   decide,
   decideNotSent,
   type Held,
+  isLost,
   type Ledger,
   type Limiter,
   type MessageId,
   maskPhone,
   type StoredContent,
+  stopsLane,
 } from '@wa-dispatch/dispatch'
 import { type Http, isIdempotent, type Provider, type SendOutcome } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
 import type { Metrics } from './metrics.ts'
+import { type RecentOutcomes, reasonOf } from './recent-outcomes.ts'
 import type { Slots } from './slots.ts'
 
 /** What becomes of the job. */
@@ -32,15 +35,13 @@ export type Verdict =
   | { kind: 'done'; state: string }
   /** Nothing more to do, and a person may want to know why. */
   | { kind: 'failed'; reason: string }
-  /** Run it again then. */
-  | { kind: 'later'; inMs: number }
+  /** Run it again then; `paired`: its turn with its recipient is given. */
+  | { kind: 'later'; inMs: number; paired?: boolean }
   /** Put it back; nobody takes anything from this lane for so long. */
   | { kind: 'rest'; forMs: number }
 
 export interface DispatchDependencies {
   account: Account
-  /** The account's key in the limiter. */
-  limiterKey: string
   provider: Provider
   ledger: Ledger
   limiter: Limiter
@@ -48,8 +49,11 @@ export interface DispatchDependencies {
   http: Http
   metrics: Metrics
   log: Logger
-  /** Until when the provider asked to be left alone, by `performance.now()`. */
+  /** Until when nothing is to be sent, by `performance.now()`. */
   rest: { until: number }
+  recent: RecentOutcomes
+  /** Lets all workers take from the lane again at once. */
+  wakeLane: () => Promise<unknown>
 }
 
 /** A job, as far as this story needs it. */
@@ -57,6 +61,9 @@ export interface DispatchJob {
   id: MessageId
   /** Which of the message's jobs it is. */
   generation: number
+  to: string
+  /** Its turn with its recipient was given before. */
+  paired: boolean
 }
 
 /** How long the ledger believes in a claim: reaching the provider, its answer, and as long again. */
@@ -66,20 +73,36 @@ export async function processDispatch(
   job: DispatchJob,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
-  const { account, limiter, limiterKey, slots, rest } = dependencies
+  const { account, slots } = dependencies
   // Who waited for a slot when the worker was told to stop leaves the message to another.
   if (!(await slots.acquire(account.id))) return { kind: 'rest', forMs: 1 }
   try {
-    const turn = await limiter.reserve(limiterKey, account.rateLimit.perSecond)
-    if (!turn.reserved) return { kind: 'rest', forMs: turn.waitMs }
-    if (turn.waitMs >= 1) await sleep(turn.waitMs)
-    // Meanwhile the provider may have said that it is too much.
-    const restMs = rest.until - performance.now()
-    if (restMs > 0) return { kind: 'rest', forMs: restMs }
-    return await attempt(job, dependencies)
+    const turn = await takeTurn(job, dependencies)
+    return 'probe' in turn ? await attempt(job, turn.probe, dependencies) : turn
   } finally {
     slots.release(account.id)
   }
+}
+
+/** A recipient's turn that is so near is waited for in the slot. */
+const SHORT_WAIT_MS = 150
+
+/** Waits for an instant to send at. @returns whether the attempt probes the breaker; or what becomes of the job */
+async function takeTurn(
+  { to, paired }: DispatchJob,
+  { account, limiter, rest }: DispatchDependencies,
+): Promise<{ probe: boolean } | Verdict> {
+  let turn = await limiter.reserve(account, paired ? undefined : to)
+  if (turn.kind === 'pair') {
+    if (turn.inMs > SHORT_WAIT_MS) return { kind: 'later', inMs: turn.inMs, paired: true }
+    await sleep(turn.inMs)
+    turn = await limiter.reserve(account, undefined)
+  }
+  if (turn.kind !== 'go') return { kind: 'rest', forMs: 'forMs' in turn ? turn.forMs : SHORT_WAIT_MS }
+  if (turn.waitMs >= 1) await sleep(turn.waitMs)
+  // Meanwhile the provider may have said that it is too much, or that it is pointless.
+  const restMs = rest.until - performance.now()
+  return restMs > 0 && !turn.probe ? { kind: 'rest', forMs: restMs } : { probe: turn.probe }
 }
 
 /** Names this process in its claims. */
@@ -88,6 +111,7 @@ let claims = 0
 
 async function attempt(
   { id, generation }: DispatchJob,
+  probe: boolean,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
   const { account, ledger, provider, http, metrics } = dependencies
@@ -120,7 +144,35 @@ async function attempt(
     { id: id.text, to: claim.to, content: stored.message },
     { account, http },
   )
-  return settle(id, outcome, claim, idempotent, performance.now() - startedAt, dependencies)
+  const durationMs = performance.now() - startedAt
+  const verdict = await settle(id, outcome, claim, idempotent, durationMs, dependencies)
+  await tellBreaker(outcome, probe, dependencies).catch((error: Error) =>
+    dependencies.log.warn({ account: account.id, reason: error.message }, 'breaker.not_told'),
+  )
+  return verdict
+}
+
+/** What the outcome says about sending anything at all. */
+async function tellBreaker(
+  outcome: SendOutcome,
+  probe: boolean,
+  { account, limiter, log, rest, recent, wakeLane }: DispatchDependencies,
+): Promise<void> {
+  recent.saw(account.id, outcome)
+  const reason = stopsLane(outcome)
+  if (reason || (probe && isLost(outcome))) {
+    const { code, kind, message } = reason ?? reasonOf(outcome)
+    const why = { code, kind, message: masked(message) }
+    // Those of this worker that have their instant already stay; the others ask the limiter.
+    rest.until = Math.max(rest.until, performance.now() + SHORT_WAIT_MS)
+    if (await limiter.trip(account, why, probe)) log.error({ account: account.id, ...why }, 'breaker.opened')
+  } else if (probe && outcome.outcome === 'accepted') {
+    rest.until = 0
+    if (await limiter.heal(account)) log.info({ account: account.id }, 'breaker.closed')
+    await wakeLane()
+  } else if (probe) {
+    await limiter.reprobe(account)
+  }
 }
 
 /** @returns what is to be sent, or why it cannot be */
@@ -148,14 +200,19 @@ async function settle(
   durationMs: number,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
-  const { account, ledger, limiter, limiterKey, metrics, log, rest } = dependencies
+  const { account, ledger, limiter, metrics, log, rest } = dependencies
   const { attempt, tries, to } = claim
   const context: AttemptContext = { attempt, tries, idempotent, durationMs, random: Math.random() }
-  const { settlement, laneRestMs } =
+  const { settlement, throttled } =
     outcome === 'not sent' ? decideNotSent(context) : decide(outcome, account, context)
+  const laneRestMs = throttled && throttled.scope !== 'pair' ? throttled.restMs : undefined
   if (laneRestMs !== undefined) rest.until = Math.max(rest.until, performance.now() + laneRestMs)
+  // Before the message is settled: nothing else is sent on the strength of the old limit.
+  if (throttled)
+    await limiter
+      .throttled(account, throttled.scope, to ?? '', durationMs, throttled.restMs)
+      .catch(() => undefined)
   const { settled, state } = await untilWritten(() => ledger.settle(id, settlement), log)
-  if (laneRestMs !== undefined) await limiter.rest(limiterKey, laneRestMs)
 
   metrics.attempted(account.id, settlement.outcome, durationMs)
   log.info(

@@ -10,14 +10,15 @@ import {
   jobIdOf,
   type Lane,
   type Ledger,
+  type Limiter,
   type MessageId,
   type Priority,
+  prepareLane,
   type StoredContent,
   sweepKey,
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import { prepareLane } from './lane-worker.ts'
 import { type DispatchDependencies, giveUpWhenLost } from './process-dispatch.ts'
 
 export interface SweptLane {
@@ -29,6 +30,7 @@ export interface SweptLane {
 export interface SweeperOptions {
   ledger: Ledger
   campaigns: Campaigns
+  limiter: Limiter
   redis: Redis
   lanes: SweptLane[]
   log: Logger
@@ -86,7 +88,7 @@ export class Sweeper {
     const full = this.#runs++ % FULL_EVERY === 0
     for (const swept of this.#options.lanes) {
       // Somebody may have emptied the lane, and its limit with it.
-      if (full) await prepareLane(swept.lane, swept.dependencies)
+      if (full) await prepareLane(swept.lane, swept.account, this.#options.limiter)
       await this.#expire(swept, now)
       await this.#giveUpLostClaims(swept, now)
       await this.#decideUncertain(swept, now)

@@ -10,7 +10,13 @@ export interface Account {
   id: string
   provider: string
   baseUrl: string
-  rateLimit: { perSecond: number; pairPerMinute?: number | undefined }
+  rateLimit: {
+    perSecond: number
+    /** To one recipient, of which 45 may go at once. */
+    pairPerMinute?: number | undefined
+    /** A limit of all accounts that name it, such as those on one credential. */
+    shared?: { name: string; perSecond: number } | undefined
+  }
   /** For one attempt, milliseconds. */
   timeoutMs: number
   receiptToken?: string | undefined
@@ -20,6 +26,8 @@ export interface Account {
   onUncertain: 'hold' | 'fail' | 'resend'
   /** How long an uncertain message waits for news before `onUncertain` decides; milliseconds. */
   uncertainWindowMs: number
+  /** When sending is pointless, single messages find out at growing intervals whether it is again; milliseconds. */
+  breaker: { probeDelaysMs: number[] }
   /** The provider's own fields: credentials and sender. */
   [field: string]: unknown
 }
@@ -62,7 +70,16 @@ const common = z.object({
   rateLimit: z
     .strictObject({
       perSecond: z.number().positive().max(100_000).optional(),
-      pairPerMinute: z.number().positive().optional(),
+      pairPerMinute: z.number().positive().max(10_000).optional(),
+      shared: z
+        .strictObject({
+          name: z
+            .string()
+            .max(64)
+            .regex(/^[A-Za-z0-9-]+$/, 'letters, digits and - only'),
+          perSecond: z.number().positive().max(100_000),
+        })
+        .optional(),
     })
     .optional(),
   timeoutMs: z.int().min(50).max(120_000).optional(),
@@ -77,6 +94,9 @@ const common = z.object({
     .min(0)
     .max(30 * 86_400_000)
     .default(600_000),
+  breaker: z
+    .strictObject({ probeDelaysMs: z.array(z.int().min(100).max(3_600_000)).min(1).max(20) })
+    .default({ probeDelaysMs: [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000] }),
 })
 const commonFields = new Set(Object.keys(common.shape))
 
@@ -146,6 +166,10 @@ export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'acc
     }
     if (accounts.some((other) => other.id === shared.data.id))
       fault(`${path}.id`, `"${shared.data.id}" is there twice`)
+    const limit = shared.data.rateLimit?.shared
+    const other = accounts.find(({ rateLimit }) => limit && rateLimit.shared?.name === limit.name)
+    if (limit && other && other.rateLimit.shared?.perSecond !== limit.perSecond)
+      fault(`${path}.rateLimit.shared.perSecond`, `must be the same as in account "${other.id}"`)
     accounts.push({
       ...own.data,
       ...shared.data,
@@ -153,6 +177,7 @@ export function parseAccounts(json: unknown, env: NodeJS.ProcessEnv, name = 'acc
       rateLimit: {
         perSecond: shared.data.rateLimit?.perSecond ?? provider.defaults.rateLimit.perSecond,
         pairPerMinute: shared.data.rateLimit?.pairPerMinute ?? provider.defaults.rateLimit.pairPerMinute,
+        shared: shared.data.rateLimit?.shared,
       },
       timeoutMs: shared.data.timeoutMs ?? provider.defaults.timeoutMs,
       retry: { unavailable: shared.data.retry?.unavailable ?? provider.defaults.retry.unavailable },

@@ -3,14 +3,17 @@ import { type Job, type JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { addTogether } from './add-together.ts'
 import { type Ledger, lanePrefix, type MessageId } from './ledger/index.ts'
+import { fetchWindow, type LimitedAccount, type Limiter } from './limiter/limiter.ts'
 
-/** What a person sees of a message on the dashboard. */
+/** What a worker needs before it claims a message, and what a person sees of it on the dashboard. */
 export interface LaneJob {
   message: string
   generation: number
-  /** Masked. */
+  /** The recipient, for the pair's limit; the dashboard masks it. */
   to: string
   reference?: string | undefined
+  /** Its turn with this recipient was given to it. */
+  paired?: boolean
 }
 
 export const PRIORITIES = ['transactional', 'bulk'] as const
@@ -61,7 +64,7 @@ export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void>
       data: {
         message: id.text,
         generation,
-        to: maskPhone(to),
+        to,
         ...(reference !== undefined && { reference }),
       },
       opts: {
@@ -80,4 +83,12 @@ export function maskPhone(digits: string): string {
   return digits.length < 9
     ? '•'.repeat(digits.length)
     : `${digits.slice(0, 4)}${'•'.repeat(digits.length - 8)}${digits.slice(-4)}`
+}
+
+/** Sets the lane's fetch window where all workers of it read it. */
+export async function prepareLane(lane: Lane, account: LimitedAccount, limiter: Limiter): Promise<void> {
+  const { configuredPerSecond } = await limiter.read(account)
+  const window = fetchWindow(configuredPerSecond)
+  if (window) await lane.setGlobalRateLimit(window.max, window.durationMs)
+  else await lane.removeGlobalRateLimit()
 }

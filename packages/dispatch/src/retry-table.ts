@@ -4,7 +4,7 @@
  * | outcome | then | costs a try | how long until |
  * |---|---|---|---|
  * | accepted | submitted | – | – |
- * | throttled | queued again, the whole lane slows | no | Retry-After, else (or when that is over) 1 s doubling to 60 s |
+ * | throttled | queued again; the scope that is too fast rests and is slowed | no | Retry-After, else (or when that is over) 1 s doubling to 60 s |
  * | unavailable | retrying, at last failed | yes | the account's `retry.unavailable.delaysMs`, at least Retry-After |
  * | uncertain, may be sent twice | retrying, at last uncertain | yes | the same |
  * | uncertain, otherwise, or a 2xx that cannot be read | uncertain | yes | the account's window, then `onUncertain` |
@@ -14,6 +14,7 @@
  */
 import type { SendOutcome } from '@wa-dispatch/providers'
 import type { MessageError, Settlement } from './ledger/index.ts'
+import type { BreakerReason, ThrottledScope } from './limiter/limiter.ts'
 
 export interface RetryRules {
   retry: { unavailable: { delaysMs: number[] } }
@@ -35,8 +36,8 @@ export interface AttemptContext {
 /** What to write, and for how long the lane should rest. */
 export interface Decision {
   settlement: Settlement
-  /** Milliseconds; only after throttling. */
-  laneRestMs?: number
+  /** What is to be slowed, and for how long nothing of it is sent; milliseconds. */
+  throttled?: { scope: ThrottledScope; restMs: number }
 }
 
 /** The claim was ours and nothing was written: as if it had not been tried. */
@@ -68,7 +69,7 @@ export function decide(outcome: SendOutcome, rules: RetryRules, context: Attempt
       const restMs = Math.min(outcome.retryAfterMs || backoffMs(attempt - context.tries), MAXIMUM_REST_MS)
       return {
         settlement: waiting('queued', restMs, false, errorOf(outcome, 'throttled')),
-        laneRestMs: restMs,
+        throttled: { scope: outcome.scope ?? 'account', restMs },
       }
     }
     case 'unavailable':
@@ -120,3 +121,16 @@ const errorOf = (outcome: { code: string; message: string }, kind: string): Mess
   message: outcome.message,
   at: 'submit',
 })
+
+/** Refusals after which sending the next message of the account is pointless too. */
+const POINTLESS: readonly string[] = ['balance', 'credentials', 'account', 'policy']
+
+/** @returns why the lane should stop; undefined when it should not */
+export const stopsLane = (outcome: SendOutcome): BreakerReason | undefined =>
+  outcome.outcome === 'rejected' && POINTLESS.includes(outcome.kind)
+    ? { code: outcome.code, kind: outcome.kind, message: outcome.message }
+    : undefined
+
+/** Whether the attempt came to nothing and it is not the message's fault. */
+export const isLost = ({ outcome }: { outcome: SendOutcome['outcome'] }): boolean =>
+  outcome === 'unavailable' || outcome === 'uncertain'

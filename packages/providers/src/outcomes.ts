@@ -1,11 +1,12 @@
 /** How a table of a provider's answers is written, and how a row of it becomes an outcome. */
-import type { RejectionKind, SendOutcome } from './provider.ts'
+import type { RejectionKind, SendOutcome, Throttled } from './provider.ts'
 
 /** One answer as a provider documents it. */
 export type OutcomeRow =
   | { outcome: 'accepted' }
   | { outcome: 'rejected'; kind: RejectionKind; message?: string }
-  | { outcome: 'throttled' | 'unavailable' | 'uncertain'; message?: string; retryAfterMs?: number }
+  | { outcome: 'throttled'; scope?: Throttled['scope']; message?: string; retryAfterMs?: number }
+  | { outcome: 'unavailable' | 'uncertain'; message?: string; retryAfterMs?: number }
 
 /** A provider's answers by name. Every row needs a fixture: the registry's test asks for it. */
 export type OutcomeTable = Record<string, OutcomeRow>
@@ -31,7 +32,10 @@ export function outcomeOf(row: OutcomeRow, details: RowDetails): SendOutcome {
     return { outcome: 'uncertain', answered: isSuccess(details.status ?? 0), ...told }
   }
   const wait = details.retryAfterMs ?? row.retryAfterMs
-  return { outcome: row.outcome, ...told, ...(wait !== undefined && { retryAfterMs: wait }) }
+  const more = { ...told, ...(wait !== undefined && { retryAfterMs: wait }) }
+  if (row.outcome === 'throttled')
+    return { outcome: 'throttled', ...(row.scope && { scope: row.scope }), ...more }
+  return { outcome: row.outcome, ...more }
 }
 
 /** Whether the provider's server says that it took the request. */

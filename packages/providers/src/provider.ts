@@ -42,9 +42,11 @@ export interface Accepted {
   requestId?: string
 }
 
-/** The provider did not take it because we are too fast. Costs no attempt and slows the lane. */
+/** The provider did not take it because we are too fast. Costs no attempt and slows the scope that it names. */
 export interface Throttled extends Told {
   outcome: 'throttled'
+  /** What is too much: all calls with this credential, or messages to this recipient; absent: this sender's messages. */
+  scope?: 'account' | 'provider' | 'pair'
   /** `Retry-After` in milliseconds from now, where the provider sent one. */
   retryAfterMs?: number
 }

@@ -8,7 +8,7 @@ describe('a code of WhatsApp', () => {
     [4, 'throttled'],
     [80007, 'throttled'],
     [130429, 'throttled'],
-    [131056, 'unavailable'],
+    [131056, 'throttled'],
     [131000, 'unavailable'],
     [131016, 'unavailable'],
     [1, 'uncertain'],

@@ -16,11 +16,10 @@ const recipient = { outcome: 'rejected', kind: 'recipient' } as const
 const policy = { outcome: 'rejected', kind: 'policy' } as const
 
 export const whatsappCodes = {
-  4: { outcome: 'throttled' }, // calls of the app
-  80007: { outcome: 'throttled' }, // calls of the business account
+  4: { outcome: 'throttled', scope: 'provider' }, // calls of the app
+  80007: { outcome: 'throttled', scope: 'provider' }, // calls of the business account
   130429: { outcome: 'throttled' }, // messages a second of the sender
-  // Too many to this recipient only: the lane goes on, so this is no throttling.
-  131056: { outcome: 'unavailable', retryAfterMs: pairIntervalMs },
+  131056: { outcome: 'throttled', scope: 'pair', retryAfterMs: pairIntervalMs }, // messages to this recipient
 
   1: { outcome: 'uncertain' }, // "possible server error": nobody says what became of it
   2: { outcome: 'unavailable' }, // down or overloaded

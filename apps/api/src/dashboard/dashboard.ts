@@ -4,6 +4,7 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
 import cookie from '@fastify/cookie'
 import formBody from '@fastify/formbody'
+import { type LaneJob, maskPhone } from '@wa-dispatch/dispatch'
 import type { App } from '../app.ts'
 import type { ApiKey } from '../config.ts'
 import { asProblem, PROBLEM_TYPE, Problem } from '../problems.ts'
@@ -82,14 +83,15 @@ function board(storage: Storage, authenticates: boolean) {
   })
   storage.onLanes(() => {
     replaceQueues(
-      [...storage.lanes].map(
-        ([account, lane]) =>
-          new BullMQAdapter(lane, {
-            readOnlyMode: true,
-            allowRetries: false,
-            description: String(storage.accounts.get(account)?.provider ?? ''),
-          }),
-      ),
+      [...storage.lanes].map(([account, lane]) => {
+        const adapter = new BullMQAdapter(lane, {
+          readOnlyMode: true,
+          allowRetries: false,
+          description: String(storage.accounts.get(account)?.provider ?? ''),
+        })
+        adapter.setFormatter('data', (data: LaneJob) => ({ ...data, to: maskPhone(data.to) }))
+        return adapter
+      }),
     )
   })
   return adapter.registerPlugin()

@@ -27,7 +27,7 @@
  * | wa:{n}:k:no:i:…| hash   | an upload under an Idempotency-Key: number of its chunk → what became of it |
  * | wa:names:…     | zset   | hash of a campaign's name → campaigns by creation |
  * | wa:feed        | string | which process feeds at the moment |
- * | wa:{n}:l       | string | the limiter's next free instant, microseconds |
+ * | wa:l:{…}:…     |        | the limiter's and the breaker's (limiter/common.lua) |
  * | wa:{n}:t:…     | string | attempts made in one second, kept for a minute |
  * | wa:{n}:m       | hash   | what all workers have counted (totals.ts) |
  * | wa:idem:…      | string | an Idempotency-Key with the ids reserved for it and, later, the answer |
@@ -67,7 +67,6 @@ function makeKeys(account: number) {
     sending: `${tag}:s`,
     uncertain: `${tag}:u`,
     expiring: `${tag}:x`,
-    limiter: `${tag}:l`,
     totals: `${tag}:m`,
     rate: (second: number) => `${tag}:t:${second}`,
     bucket: (bucket: string) => `${tag}:b:${bucket}`,

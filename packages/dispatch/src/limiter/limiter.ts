@@ -1,31 +1,63 @@
 /**
- * An account's rate, obeyed by all workers together. Two layers:
+ * An account's limits, obeyed by all workers together, and its breaker. Two layers:
  *
  * - BullMQ's own limiter in short windows keeps workers from pulling more jobs than they could send
  *   ({@link fetchWindow}); a fixed window alone would let twice its size pass around its edge.
- * - The limiter gives each attempt an instant of its own, evenly spaced, by Redis' clock.
+ * - The limiter gives each attempt an instant of its own, evenly spaced, by Redis' clock, in every scope of it:
+ *   the account, the accounts that share a limit, and the pair of sender and recipient.
+ *
+ * A provider that says that it is too much lowers the scope at once, and it climbs back by itself; one that says that
+ * sending is pointless opens the breaker, and single probes find out when it is not.
  */
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 
-/** An instant of one's own, or none. */
-export interface Turn {
-  reserved: boolean
-  /** Until the instant; or for how long to leave the lane alone. */
-  waitMs: number
+/** Whose limits they are, as accounts.json has them. */
+export interface LimitedAccount {
+  id: string
+  rateLimit: {
+    perSecond: number
+    pairPerMinute?: number | undefined
+    /** Of all accounts that name it together, such as those on one credential. */
+    shared?: { name: string; perSecond: number } | undefined
+  }
+  timeoutMs: number
+  /** Waits before the first, second, … probe of an open breaker; milliseconds. */
+  breaker: { probeDelaysMs: number[] }
 }
 
-export interface Limiter {
-  /**
-   * Asks for the next free instant of an account.
-   * @param perSecond the account's limit
-   * @returns how long to wait until it; or, where it is too far away to wait for it in a slot, for how long to leave
-   *   the lane alone; milliseconds
-   */
-  reserve(key: string, perSecond: number): Promise<Turn>
-  /** Gives no instant away for so long. */
-  rest(key: string, milliseconds: number): Promise<void>
+/** What an attempt may do. */
+export type Turn =
+  /** Go, after so many milliseconds; a probe tells whether the breaker can close. */
+  | { kind: 'go'; waitMs: number; probe: boolean }
+  /** Too far away to wait for it in a slot: leave the lane alone for so long. */
+  | { kind: 'rest'; forMs: number }
+  /** Only this recipient has to wait; its turn is given and has not to be asked for again. */
+  | { kind: 'pair'; inMs: number }
+  /** The breaker is open. */
+  | { kind: 'shut'; forMs: number }
+
+/** Why a breaker is open. */
+export interface BreakerReason {
+  code: string
+  kind: string
+  message: string
 }
+
+/** What holds for an account now; times are milliseconds since 1970. */
+export interface Limits {
+  /** What is allowed at the moment. */
+  perSecond: number
+  /** What it climbs back to. */
+  configuredPerSecond: number
+  pairPerMinute?: number
+  loweredSince?: number
+  breaker:
+    | { state: 'closed' }
+    | { state: 'open' | 'half-open'; since: number; nextProbeAt: number; reason: BreakerReason }
+}
+
+export type ThrottledScope = 'account' | 'provider' | 'pair'
 
 /**
  * A wait longer than this, and than one and a half intervals, is not slept through: the job goes back to its lane.
@@ -35,64 +67,166 @@ const HORIZON_MS = 150
 /** Between what we send and what arrives lies a little jitter: this keeps it from adding up to more than the limit. */
 const MARGIN = 0.02
 /** How much of a hiccup may be made up for where instants lie so close that a timer misses them. */
-const slackMs = (perSecond: number): number => (perSecond > 100 ? 10 : 0)
+const SLACK_MS = 10
+/** WhatsApp lets so many messages to one recipient go at once, borrowed from later ("pair rate limit"). */
+const PAIR_BURST = 45
+/** A probe that said nothing about why the breaker is open is followed by another one. */
+const REPROBE_MS = 1_000
+
+const scripts = ['reserve', 'throttled', 'trip', 'observe', 'heal', 'reprobe', 'read', 'configure'] as const
+type ScriptName = (typeof scripts)[number]
+type Argument = string | number
 
 const source = (name: string) => readFileSync(new URL(`${name}.lua`, import.meta.url), 'utf8')
+const TURNS = ['go', 'probe', 'rest', 'pair', 'shut'] as const
 
 interface Asker {
+  /** '' when the pair's turn was given before. */
+  to: string
   resolve(turn: Turn): void
   reject(error: unknown): void
 }
 
-/**
- * Who asks in the same tick is served by one script.
- * @param redis shared by all processes whose attempts count together
- */
-export function createLimiter(redis: Redis): Limiter {
-  redis.defineCommand('limiterReserve', { lua: source('reserve'), numberOfKeys: 1 })
-  redis.defineCommand('limiterRest', { lua: source('rest'), numberOfKeys: 1 })
-  const commands = redis as unknown as {
-    limiterReserve(key: string, ...intervalSlackHorizonCount: number[]): Promise<[number, number]>
-    limiterRest(key: string, microseconds: number): Promise<number>
-  }
-  const asking = new Map<string, Asker[]>()
+export class Limiter {
+  readonly #redis: Redis
+  readonly #asking = new Map<string, Asker[]>()
 
-  async function serve(key: string, perSecond: number): Promise<void> {
-    const askers = asking.get(key) ?? []
-    asking.delete(key)
-    const intervalMs = (1_000 / perSecond) * (1 + MARGIN)
-    const horizonMs = Math.max(HORIZON_MS, 1.5 * intervalMs)
-    const inMicroseconds = [intervalMs, slackMs(perSecond), horizonMs].map((ms) => ms * 1_000)
-    try {
-      const [given, microseconds] = await commands.limiterReserve(key, ...inMicroseconds, askers.length)
-      const firstMs = microseconds / 1_000
-      for (const [index, asker] of askers.entries()) {
-        const waitMs = Math.max(0, firstMs + index * intervalMs)
-        asker.resolve(
-          index < given
-            ? { reserved: true, waitMs }
-            : { reserved: false, waitMs: Math.max(1, waitMs - horizonMs / 2) },
-        )
+  /** @param redis shared by all processes whose attempts count together */
+  constructor(redis: Redis) {
+    this.#redis = redis
+    for (const name of scripts)
+      redis.defineCommand(`limiter-${name}`, { lua: `${source('common')}\n${source(name)}`, numberOfKeys: 1 })
+  }
+
+  #run<Reply>(name: ScriptName, account: LimitedAccount, ...args: Argument[]): Promise<Reply> {
+    const { perSecond, shared, pairPerMinute = '' } = account.rateLimit
+    const commands = this.#redis as unknown as Record<string, (...args: Argument[]) => Promise<Reply>>
+    const limits = [account.id, perSecond, shared?.perSecond ?? '', pairPerMinute, PAIR_BURST]
+    return commands[`limiter-${name}`]!(tagOf(account), ...limits, ...args)
+  }
+
+  /**
+   * Asks for the next free instant. Who asks in the same tick is served by one script.
+   * @param to the recipient; undefined when its turn was given before (a {@link Turn} of kind `pair`)
+   */
+  reserve(account: LimitedAccount, to: string | undefined): Promise<Turn> {
+    return new Promise((resolve, reject) => {
+      const asker: Asker = { to: to ?? '', resolve, reject }
+      const together = this.#asking.get(account.id)
+      if (together) together.push(asker)
+      else {
+        this.#asking.set(account.id, [asker])
+        process.nextTick(() => void this.#serve(account))
       }
+    })
+  }
+
+  async #serve(account: LimitedAccount): Promise<void> {
+    const askers = this.#asking.get(account.id) ?? []
+    this.#asking.delete(account.id)
+    const lengths = [SLACK_MS, HORIZON_MS, account.timeoutMs + REPROBE_MS].map((ms) => ms * 1_000)
+    try {
+      const recipients = askers.map(({ to }) => to)
+      const replies = await this.#run<number[]>('reserve', account, MARGIN, ...lengths, ...recipients)
+      for (const [index, { resolve }] of askers.entries())
+        resolve(turnOf(replies[2 * index]!, replies[2 * index + 1]! / 1_000))
     } catch (error) {
-      for (const asker of askers) asker.reject(error)
+      for (const { reject } of askers) reject(error)
     }
   }
 
-  return {
-    reserve(key, perSecond) {
-      return new Promise((resolve, reject) => {
-        const together = asking.get(key)
-        if (together) together.push({ resolve, reject })
-        else {
-          asking.set(key, [{ resolve, reject }])
-          process.nextTick(() => void serve(key, perSecond))
-        }
-      })
-    },
-    async rest(key, milliseconds) {
-      await commands.limiterRest(key, Math.round(milliseconds * 1_000))
-    },
+  /**
+   * The provider said that it is too much: the scope is lowered at once and rests.
+   * @param startedAgoMs since the attempt began: what was under way when the limit was lowered lowers it no further
+   */
+  async throttled(
+    account: LimitedAccount,
+    scope: ThrottledScope,
+    to: string,
+    startedAgoMs: number,
+    restMs: number,
+  ): Promise<void> {
+    const times = [startedAgoMs, restMs].map((ms) => Math.round(ms * 1_000))
+    await this.#run('throttled', account, scope, to, ...times)
+  }
+
+  /** The provider said that sending is pointless. @returns whether the breaker was closed before */
+  async trip(account: LimitedAccount, reason: BreakerReason, wasProbe: boolean): Promise<boolean> {
+    const args = [JSON.stringify(reason), wasProbe ? 1 : 0, ...account.breaker.probeDelaysMs]
+    return (await this.#run<number>('trip', account, ...args)) === 1
+  }
+
+  /**
+   * Adds attempts to those of the last half minute: when half of them, and of at least twenty, came to nothing, the
+   * breaker opens.
+   * @param lost attempts that were unavailable or uncertain
+   * @returns whether it was opened now
+   */
+  async observe(account: LimitedAccount, lost: number, all: number, reason: BreakerReason): Promise<boolean> {
+    const firstProbeMs = account.breaker.probeDelaysMs[0]!
+    return (
+      (await this.#run<number>('observe', account, JSON.stringify(reason), lost, all, firstProbeMs)) === 1
+    )
+  }
+
+  /** The probe was accepted. @returns whether the breaker was open */
+  async heal(account: LimitedAccount): Promise<boolean> {
+    return (await this.#run<number>('heal', account)) === 1
+  }
+
+  /** The probe told nothing about why the breaker is open. */
+  async reprobe(account: LimitedAccount): Promise<void> {
+    await this.#run('reprobe', account, REPROBE_MS)
+  }
+
+  /** @returns what holds now */
+  async read(account: LimitedAccount): Promise<Limits> {
+    const [perSecond, configured, pair, lowered, breaker, why, since, probeAt] = await this.#run<string[]>(
+      'read',
+      account,
+    )
+    return {
+      perSecond: Number(perSecond),
+      configuredPerSecond: Number(configured),
+      ...(pair && { pairPerMinute: Number(pair) }),
+      ...(lowered && { loweredSince: Number(lowered) }),
+      breaker: breaker
+        ? {
+            state: breaker === '1' ? 'open' : 'half-open',
+            since: Number(since),
+            nextProbeAt: Number(probeAt),
+            reason: JSON.parse(why!) as BreakerReason,
+          }
+        : { state: 'closed' },
+    }
+  }
+
+  /**
+   * Sets limits for everybody from now on; they survive a restart.
+   * @param limits undefined leaves one as it is, null goes by accounts.json again
+   */
+  async configure(
+    account: LimitedAccount,
+    limits: { perSecond?: number | null | undefined; pairPerMinute?: number | null | undefined },
+  ): Promise<void> {
+    const argument = (value: number | null | undefined) => (value === undefined ? '-' : (value ?? ''))
+    await this.#run('configure', account, argument(limits.perSecond), argument(limits.pairPerMinute))
+  }
+}
+
+/** Accounts that share a limit share a slot of a cluster. An account's id holds no `+`. */
+const tagOf = ({ id, rateLimit: { shared } }: LimitedAccount) => `wa:l:{${shared ? `+${shared.name}` : id}}`
+
+function turnOf(number: number, waitMs: number): Turn {
+  const kind = TURNS[number - 1]!
+  switch (kind) {
+    case 'go':
+    case 'probe':
+      return { kind: 'go', waitMs, probe: kind === 'probe' }
+    case 'pair':
+      return { kind, inMs: waitMs }
+    default:
+      return { kind, forMs: Math.max(1, waitMs) }
   }
 }
 

@@ -1,18 +1,63 @@
--- The generic cell rate algorithm: one instant after the other, `interval` apart, is given away.
--- Keys: 1 the next free instant, in microseconds
--- Arguments: 1 interval   2 slack: how far behind now the next instant may lag and still be used up
---            3 horizon: instants further away are not given       (all in microseconds)
---            4 how many instants are asked for
--- Returns: how many are reserved, and the wait in microseconds until the first of them, or, where none is, until the
---   first that is free
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local interval, horizon = tonumber(ARGV[1]), tonumber(ARGV[3])
-local free = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now - tonumber(ARGV[2]))
-local wait = math.max(0, free - now)
-local given = 0
-if wait <= horizon then
-  given = math.min(tonumber(ARGV[4]), 1 + math.floor((horizon - math.max(0, free - now)) / interval))
-  redis.call('SET', KEYS[1], string.format('%.0f', free + given * interval), 'PX', math.ceil(wait / 1000) + 60000)
+-- Gives each message an instant of its own, in all scopes or in none (the generic cell rate algorithm).
+-- Arguments: 6 share by which instants lie further apart than they need to   7 how far behind an unused instant may
+--            still be used, where they are closer together than 10 ms   8 horizon: instants further away are not given
+--            9 for how long a probe is waited for (all in microseconds)
+--            10 from here on the recipients, '' for one whose turn with its recipient was given before
+-- Returns: two a message: what, and in how many microseconds
+local GO, PROBE, REST, PAIR, SHUT = 1, 2, 3, 4, 5
+local margin, horizon_least = 1 + tonumber(ARGV[6]), tonumber(ARGV[8])
+local replies = {}
+local function reply(what, wait)
+  replies[#replies + 1], replies[#replies + 2] = what, math.floor(math.max(0, wait))
 end
-return { given, math.floor(free - now) }
+
+local limit, free = scope(own, tonumber(ARGV[2]))
+local interval = 1000000 / limit * margin
+local shared_limit, shared_free, shared_interval = tonumber(ARGV[3]), 0, 0
+if shared_limit then
+  shared_limit, shared_free = scope(shared, shared_limit)
+  shared_interval = 1000000 / shared_limit * margin
+end
+local slowest = math.max(interval, shared_interval)
+local horizon = math.max(horizon_least, 1.5 * slowest)
+local slack = slowest < 10000 and tonumber(ARGV[7]) or 0
+local pair_interval, pair_burst = pair_limit()
+
+local breaker, probe_at = unpack(redis.call('HMGET', own, 'b', 'p'))
+probe_at = tonumber(probe_at)
+
+local function pair_key(to) return tag .. ':p:' .. account .. ':' .. to end
+local function take_pair(to, at, paid)
+  local until_ = math.max(paid, at) + pair_interval
+  redis.call('SET', pair_key(to), text(until_), 'PX', math.ceil((until_ - now) / 1000) + 10000)
+end
+
+for index = 10, #ARGV do
+  local to = ARGV[index]
+  local has_pair = pair_interval and to ~= ''
+  local paid = has_pair and tonumber(redis.call('GET', pair_key(to))) or 0
+  local pair_at = paid - (pair_burst - 1) * (pair_interval or 0)
+  if breaker and now < probe_at then
+    reply(SHUT, probe_at - now)
+  elseif has_pair and pair_at > now then
+    -- Its turn with this recipient is given now, so that it waits once and nobody passes it.
+    take_pair(to, now, paid)
+    reply(PAIR, pair_at - now)
+  else
+    local at = math.max(free, shared_free, now - slack)
+    if at - now > horizon then
+      reply(REST, at - now - horizon / 2)
+    else
+      free, shared_free = at + interval, at + shared_interval
+      if has_pair then take_pair(to, at, paid) end
+      reply(breaker and PROBE or GO, at - now)
+      if breaker then
+        breaker, probe_at = HALF_OPEN, math.max(now, at) + tonumber(ARGV[9])
+        redis.call('HSET', own, 'b', breaker, 'p', text(probe_at))
+      end
+    end
+  end
+end
+redis.call('HSET', own, 'f', text(free))
+if shared_limit then redis.call('HSET', shared, 'f', text(shared_free)) end
+return replies

@@ -1,0 +1,37 @@
+-- Stands in front of each script: where the limits of an account lie and what they are at the moment.
+-- Keys: 1 the tag of the account, or of those that share a limit: every key of the limiter that a script uses begins with it
+--   :a:account   hash   f: its next free instant   c, q: limits that were set while running (per second, per minute)
+--                       r, t: lowered to so many per second, and when   b, p, n, w, s: the breaker
+--   :s           hash   f, r, t of all accounts that share a limit
+--   :p:account:to  string  the instant at which the pair's messages will have been paid for
+-- Times are in microseconds of Redis' clock.
+-- Arguments: 1 account   2 its messages per second   3 of all that share its limit, '' for none
+--            4 messages per minute to one recipient, '' for no limit   5 how many of those may go at once
+local tag, account = KEYS[1], ARGV[1]
+local own, shared = tag .. ':a:' .. account, tag .. ':s'
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local OPEN, HALF_OPEN = '1', '2'
+-- A lowered limit climbs by this share of the whole in a second.
+local CLIMB = 0.00125
+
+-- What a scope allows now: messages per second, its next free instant, and when it was lowered.
+local function scope(key, configured)
+  local free, set, lowered, at = unpack(redis.call('HMGET', key, 'f', 'c', 'r', 't'))
+  local limit = tonumber(set) or configured
+  free, lowered, at = tonumber(free) or 0, tonumber(lowered), tonumber(at)
+  if lowered then
+    local climbed = lowered + limit * CLIMB * (now - at) / 1000000
+    if climbed < limit then return climbed, free, at, limit end
+    redis.call('HDEL', key, 'r', 't')
+  end
+  return limit, free, nil, limit
+end
+
+local function pair_limit()
+  local set = redis.call('HGET', own, 'q')
+  local per_minute = tonumber(set) or (not set and tonumber(ARGV[4])) or nil
+  return per_minute and per_minute > 0 and 60000000 / per_minute or nil, tonumber(ARGV[5])
+end
+
+local function text(number) return string.format('%.0f', number) end

@@ -1,0 +1,11 @@
+-- What holds for the account at the moment.
+-- Returns: per second (text), configured per second (text), pair per minute ('' for none), lowered since in ms or '',
+--          the breaker: '' when closed, '1' open, '2' half open;  why;  since in ms;  next probe in ms
+local limit, _, lowered_at, configured = scope(own, tonumber(ARGV[2]))
+local interval = pair_limit()
+local breaker, why, since, probe_at = unpack(redis.call('HMGET', own, 'b', 'w', 's', 'p'))
+return {
+  tostring(limit), tostring(configured), interval and tostring(60000000 / interval) or '',
+  lowered_at and text(lowered_at / 1000) or '',
+  breaker or '', why or '', since or '', probe_at and text(tonumber(probe_at) / 1000) or '',
+}

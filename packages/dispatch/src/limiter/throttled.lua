@@ -1,0 +1,26 @@
+-- The provider said that it is too much.
+-- Arguments: 6 what is too much: 'account', 'provider' or 'pair'   7 recipient
+--            8 how long ago the attempt began   9 for how long nothing may be sent (both in microseconds)
+-- Returns: 1 when a limit was lowered
+local which, rest = ARGV[6], tonumber(ARGV[9])
+if which == 'pair' then
+  local interval, burst = pair_limit()
+  if not interval then return 0 end
+  local paid = now + math.max(rest, interval) + (burst - 1) * interval
+  local key = tag .. ':p:' .. account .. ':' .. ARGV[7]
+  if paid > (tonumber(redis.call('GET', key)) or 0) then
+    redis.call('SET', key, text(paid), 'PX', math.ceil((paid - now) / 1000) + 10000)
+  end
+  return 1
+end
+
+local everybody = which == 'provider' and ARGV[3] ~= ''
+local key = everybody and shared or own
+local limit, free, lowered_at = scope(key, tonumber(everybody and ARGV[3] or ARGV[2]))
+redis.call('HSET', key, 'f', text(math.max(free, now + rest)))
+-- What was under way when the limit was lowered says nothing about the lower one.
+if lowered_at and now - tonumber(ARGV[8]) <= lowered_at then return 0 end
+-- Far off at first, then near the truth: where it has climbed for a while, a small step back is enough.
+local near = lowered_at and now - lowered_at > 3000000
+redis.call('HSET', key, 'r', math.max(0.1, limit * (near and 0.93 or 0.7)), 't', text(now))
+return 1
