@@ -63,7 +63,7 @@ describe('throttled', () => {
     for (const tries of [0, 3]) {
       const decision = decide(outcome, rules, context({ attempt: tries + throttledBefore + 1, tries }))
       const settlement = { state: 'queued', inMs: restMs, counts: false }
-      expect(decision).toMatchObject({ throttled: restMs, settlement })
+      expect(decision).toMatchObject({ throttled: { scope: 'account', restMs }, settlement })
     }
   })
 })

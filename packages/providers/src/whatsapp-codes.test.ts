@@ -34,7 +34,8 @@ describe('a code of WhatsApp', () => {
 
   test('too many to one recipient waits without slowing the others', () => {
     expect(whatsappOutcome(inError(131056), 429)).toMatchObject({
-      outcome: 'unavailable',
+      outcome: 'throttled',
+      scope: 'pair',
       retryAfterMs: 6_000,
     })
     expect(whatsappOutcome(inError(131056), 429, 9_000)).toMatchObject({ retryAfterMs: 9_000 })
