@@ -20,13 +20,19 @@ export async function applyVerdict(
     case 'failed':
       throw withoutStack(new UnrecoverableError(verdict.reason))
     case 'later':
-      if (verdict.paired) await job.updateData({ ...job.data, paired: true })
+      await keepTurn(job, verdict.paired)
       await job.moveToDelayed(Date.now() + Math.max(0, verdict.inMs), token)
       throw new DelayedError()
     case 'rest':
+      await keepTurn(job, verdict.paired)
       await lane.rateLimit(Math.max(1, Math.ceil(verdict.forMs)))
       throw new RateLimitError()
   }
+}
+
+/** A turn with the recipient that was given and not used is kept with the job; one that was used is not. */
+async function keepTurn(job: LaneQueueJob, paired = false): Promise<void> {
+  if (paired !== (job.data.paired ?? false)) await job.updateData({ ...job.data, paired })
 }
 
 /** A dashboard's reader wants to know why, not where in our code; and each stack would lie in Redis. */

@@ -10,6 +10,7 @@ export function readConfig(env: NodeJS.ProcessEnv) {
       WORKER_HOST: z.string().min(1).default('127.0.0.1'),
       WORKER_PORT: port(3001),
       WORKER_CONCURRENCY: wholeNumber(100, 1, 10_000),
+      WORKER_STALL_SECONDS: wholeNumber(30, 1, 86_400),
     },
     env,
   )
@@ -22,5 +23,7 @@ export function readConfig(env: NodeJS.ProcessEnv) {
     port: values.WORKER_PORT,
     /** Attempts in flight, all lanes together. */
     concurrency: values.WORKER_CONCURRENCY,
+    /** A lane with work of which nothing is taken for so long makes the worker unready, and twice as long ends it. */
+    stallSeconds: values.WORKER_STALL_SECONDS,
   }
 }

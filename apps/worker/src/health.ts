@@ -13,18 +13,26 @@ async function silence(): Promise<never> {
   throw new Error('Redis does not answer')
 }
 
-export function buildHealth(redis: Redis, registry: Registry, isOpen: () => boolean): FastifyInstance {
+export function buildHealth(
+  redis: Redis,
+  registry: Registry,
+  /** `reasons`: why it is not ready although it is open. */
+  { isOpen, reasons }: { isOpen: () => boolean; reasons: () => string[] },
+): FastifyInstance {
   const app = Fastify({ logger: false, forceCloseConnections: true })
   app.get('/health/live', async () => ({ status: 'live' }))
   app.get('/health/ready', async (_request, reply) => {
     if (redis.status !== 'ready' || !isOpen()) {
-      return reply.code(503).send({ status: 'not ready', redis: redis.status, unsafe: [] })
+      return reply.code(503).send({ status: 'not ready', redis: redis.status, reasons: [], unsafe: [] })
     }
     try {
       const fitness = await Promise.race([checkFitness(redis), silence()])
-      return { status: 'ready', redis: 'ready', ...fitness }
+      const why = reasons()
+      if (why.length > 0)
+        return reply.code(503).send({ status: 'not ready', redis: 'ready', reasons: why, ...fitness })
+      return { status: 'ready', redis: 'ready', reasons: [], ...fitness }
     } catch {
-      return reply.code(503).send({ status: 'not ready', redis: 'silent', unsafe: [] })
+      return reply.code(503).send({ status: 'not ready', redis: 'silent', reasons: [], unsafe: [] })
     }
   })
   app.get('/metrics', async (_request, reply) =>

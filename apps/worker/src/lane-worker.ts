@@ -5,6 +5,7 @@ import { UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { applyVerdict } from './bullmq-verdict.ts'
 import { type DispatchDependencies, processDispatch } from './process-dispatch.ts'
+import type { WatchedLane } from './stall-watch.ts'
 
 /** A job's lock outlasts the attempt by far, so that only a dead or frozen worker loses it. */
 export const lockDurationMs = (timeoutMs: number): number => Math.max(10_000, 3 * timeoutMs)
@@ -25,6 +26,7 @@ export function startLaneWorker(
   dependencies: DispatchDependencies,
   connection: Redis,
   concurrency: number,
+  hands: WatchedLane['hands'],
 ): LaneWorker {
   const { account, log } = dependencies
   const kept = new Sample(COMPLETED_KEPT_PER_SECOND)
@@ -34,7 +36,11 @@ export function startLaneWorker(
       const id = parseMessageId(job.data.message)
       if (!id) throw new UnrecoverableError(`${job.data.message} is no message id`)
       const { generation, to, paired = false } = job.data
-      const verdict = await processDispatch({ id, generation, to, paired }, dependencies)
+      hands.full++
+      hands.taken++
+      const verdict = await processDispatch({ id, generation, to, paired }, dependencies).finally(
+        () => hands.full--,
+      )
       if (!kept.take()) job.opts.removeOnComplete = true
       return applyVerdict(verdict, job, lane, token)
     },
@@ -46,8 +52,9 @@ export function startLaneWorker(
       stalledInterval: 5_000,
       maxStalledCount: NEVER,
       runRetryDelay: 1_000,
-      maximumRateLimitDelay: 5_000,
-      drainDelay: 5,
+      // What was put back with a priority wakes nobody: it waits for the next look.
+      maximumRateLimitDelay: 500,
+      drainDelay: 1,
       skipVersionCheck: true,
       ...FINISHED_JOBS_KEPT,
     },

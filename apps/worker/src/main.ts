@@ -21,12 +21,14 @@ import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { readConfig } from './config.ts'
 import { closeFeeder, Feeder } from './feeder.ts'
+import { FetchWindow } from './fetch-window.ts'
 import { buildHealth } from './health.ts'
 import { closeLaneWorkers, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
 import { RecentOutcomes } from './recent-outcomes.ts'
 import { Slots } from './slots.ts'
+import { StallWatch } from './stall-watch.ts'
 import { Sweeper } from './sweeper.ts'
 
 function configure() {
@@ -57,15 +59,23 @@ const tellTotals = () => {
   if (redis.status !== 'ready') return
   totals.flush().catch(() => undefined)
   recent.flush(accounts, limiter, log).catch(() => undefined)
+  for (const { account, lane, dependencies } of lanes)
+    dependencies.window.tend(lane, account, limiter).catch(() => undefined)
 }
-const totalsTimer = setInterval(tellTotals, 1_000)
-const { registry, metrics } = createMetrics(ids, totals, () => slots.inUse)
+let stallWatch: StallWatch | undefined
+const { registry, metrics } = createMetrics(ids, totals, {
+  inFlight: () => slots.inUse,
+  stalled: () => stallWatch?.stalled() ?? [],
+})
 
 /** A sweep, or feeding, waits for a Redis that is away; the process does not. */
 const LAST_SWEEP_MS = 2_000
 
 let open = false
-const health = buildHealth(redis, registry, () => open)
+const health = buildHealth(redis, registry, {
+  isOpen: () => open,
+  reasons: () => stallWatch?.reasons() ?? [],
+})
 
 /** Run in reverse order of opening. */
 const closers: (() => unknown)[] = [
@@ -109,16 +119,32 @@ const lanes = accounts.map((account) => {
     http,
     metrics,
     log,
-    rest: { until: 0 },
+    rest: { since: -1 },
     recent,
+    window: new FetchWindow(),
     wakeLane: () => lane.removeRateLimitKey(),
   }
-  return { account, lane, dependencies }
+  return { account, lane, dependencies, hands: { full: 0, taken: 0 } }
 })
 for (const { account, lane } of lanes) await prepareLane(lane, account, limiter)
-const workers = lanes.map(({ lane, dependencies }) =>
-  startLaneWorker(lane, dependencies, laneRedis, config.concurrency),
+const totalsTimer = setInterval(tellTotals, 1_000)
+const workers = lanes.map(({ lane, dependencies, hands }) =>
+  startLaneWorker(lane, dependencies, laneRedis, config.concurrency, hands),
 )
+stallWatch = new StallWatch({
+  redis,
+  limiter,
+  lanes,
+  stalledAfterMs: config.stallSeconds * 1_000,
+  onHopeless: (reason) => {
+    // Uncaught, it ends the process in good order and with exit code 1.
+    setImmediate(() => {
+      throw new Error(reason)
+    })
+  },
+})
+stallWatch.start()
+closers.push(() => stallWatch?.close())
 closers.push(() => {
   clearInterval(totalsTimer)
   return totals.flush().catch(() => undefined)

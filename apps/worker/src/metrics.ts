@@ -10,11 +10,14 @@ export interface Metrics {
   retried(account: string): void
 }
 
-/** @param inFlight attempts under way in this process */
+/**
+ * @param now what holds at the moment: attempts under way in this process; accounts whose lanes it should work on and
+ * does not
+ */
 export function createMetrics(
   accounts: string[],
   totals: TotalsWriter,
-  inFlight: () => number,
+  now: { inFlight: () => number; stalled: () => string[] },
 ): { registry: Registry; metrics: Metrics } {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -47,7 +50,16 @@ export function createMetrics(
     help: 'Attempts under way in this process',
     registers: [registry],
     collect() {
-      this.set(inFlight())
+      this.set(now.inFlight())
+    },
+  })
+  new Gauge({
+    name: 'wa_dispatch_worker_lane_stalled',
+    help: '1 while the lane has work, nothing keeps it, and this process takes none of it',
+    ...shared,
+    collect() {
+      const stalled = now.stalled()
+      for (const account of accounts) this.set({ account }, stalled.includes(account) ? 1 : 0)
     },
   })
   // Resolving labels costs more than counting, so an account's are resolved once.

@@ -25,6 +25,7 @@ import {
 } from '@wa-dispatch/dispatch'
 import { type Http, isIdempotent, type Provider, type SendOutcome } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
+import type { FetchWindow } from './fetch-window.ts'
 import type { Metrics } from './metrics.ts'
 import { type RecentOutcomes, reasonOf } from './recent-outcomes.ts'
 import type { Slots } from './slots.ts'
@@ -37,8 +38,8 @@ export type Verdict =
   | { kind: 'failed'; reason: string }
   /** Run it again then; `paired`: its turn with its recipient is given. */
   | { kind: 'later'; inMs: number; paired?: boolean }
-  /** Put it back; nobody takes anything from this lane for so long. */
-  | { kind: 'rest'; forMs: number }
+  /** Put it back; nobody takes anything from this lane for so long; `paired` as above. */
+  | { kind: 'rest'; forMs: number; paired?: boolean }
 
 export interface DispatchDependencies {
   account: Account
@@ -49,9 +50,10 @@ export interface DispatchDependencies {
   http: Http
   metrics: Metrics
   log: Logger
-  /** Until when nothing is to be sent, by `performance.now()`. */
-  rest: { until: number }
+  /** When it was last heard that nothing may be sent, by `performance.now()`: older instants are void. */
+  rest: { since: number }
   recent: RecentOutcomes
+  window: FetchWindow
   /** Lets all workers take from the lane again at once. */
   wakeLane: () => Promise<unknown>
 }
@@ -75,10 +77,11 @@ export async function processDispatch(
 ): Promise<Verdict> {
   const { account, slots } = dependencies
   // Who waited for a slot when the worker was told to stop leaves the message to another.
-  if (!(await slots.acquire(account.id))) return { kind: 'rest', forMs: 1 }
+  if (!(await slots.acquire(account.id))) return { kind: 'rest', forMs: 1, paired: job.paired }
   try {
     const turn = await takeTurn(job, dependencies)
-    return 'probe' in turn ? await attempt(job, turn.probe, dependencies) : turn
+    if ('kind' in turn) return turn
+    return turn.probe ? await probe(job, dependencies) : await attempt(job, dependencies)
   } finally {
     slots.release(account.id)
   }
@@ -86,23 +89,53 @@ export async function processDispatch(
 
 /** A recipient's turn that is so near is waited for in the slot. */
 const SHORT_WAIT_MS = 150
+/**
+ * A lane is asked again at least so often, however long it has to rest: whatever ends the rest early (a probe that is
+ * accepted, a person, another limit) is then seen everywhere within this time, and nothing has to be told to anybody.
+ */
+const LONGEST_REST_MS = 500
 
 /** Waits for an instant to send at. @returns whether the attempt probes the breaker; or what becomes of the job */
 async function takeTurn(
   { to, paired }: DispatchJob,
-  { account, limiter, rest }: DispatchDependencies,
+  { account, limiter, rest, window }: DispatchDependencies,
 ): Promise<{ probe: boolean } | Verdict> {
-  let turn = await limiter.reserve(account, paired ? undefined : to)
-  if (turn.kind === 'pair') {
-    if (turn.inMs > SHORT_WAIT_MS) return { kind: 'later', inMs: turn.inMs, paired: true }
-    await sleep(turn.inMs)
-    turn = await limiter.reserve(account, undefined)
+  for (let hasPair = paired; ; ) {
+    const askedAt = performance.now()
+    const turn = await limiter.reserve(account, hasPair ? undefined : to)
+    switch (turn.kind) {
+      case 'pair':
+        if (turn.inMs > SHORT_WAIT_MS) {
+          window.setAside()
+          return { kind: 'later', inMs: turn.inMs, paired: true }
+        }
+        hasPair = true
+        await sleep(turn.inMs)
+        continue
+      case 'shut':
+        rest.since = performance.now()
+        return { kind: 'rest', forMs: Math.min(turn.forMs, LONGEST_REST_MS), paired: hasPair }
+      case 'rest':
+        return { kind: 'rest', forMs: Math.min(turn.forMs, LONGEST_REST_MS), paired: hasPair }
+      case 'go':
+        window.sent()
+        hasPair = true
+        if (turn.waitMs >= 1) await sleep(turn.waitMs)
+        // Meanwhile the provider may have said that it is too much, or that it is pointless: then the limiter knows.
+        if (turn.probe || rest.since < askedAt) return { probe: turn.probe }
+    }
   }
-  if (turn.kind !== 'go') return { kind: 'rest', forMs: 'forMs' in turn ? turn.forMs : SHORT_WAIT_MS }
-  if (turn.waitMs >= 1) await sleep(turn.waitMs)
-  // Meanwhile the provider may have said that it is too much, or that it is pointless.
-  const restMs = rest.until - performance.now()
-  return restMs > 0 && !turn.probe ? { kind: 'rest', forMs: restMs } : { probe: turn.probe }
+}
+
+/** A probe that does not come to an attempt, as its message is not to be sent any more, makes room for the next. */
+async function probe(job: DispatchJob, dependencies: DispatchDependencies): Promise<Verdict> {
+  const { account, limiter } = dependencies
+  const told = { outcome: false }
+  try {
+    return await attempt(job, dependencies, told)
+  } finally {
+    if (!told.outcome) await limiter.reprobe(account, false).catch(() => undefined)
+  }
 }
 
 /** Names this process in its claims. */
@@ -111,15 +144,15 @@ let claims = 0
 
 async function attempt(
   { id, generation }: DispatchJob,
-  probe: boolean,
   dependencies: DispatchDependencies,
+  probe?: { outcome: boolean },
 ): Promise<Verdict> {
   const { account, ledger, provider, http, metrics } = dependencies
   const askedAt = performance.now()
   const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claims}`)
   switch (claim.kind) {
     case 'early':
-      return { kind: 'later', inMs: claim.inMs }
+      return { kind: 'later', inMs: claim.inMs, paired: true }
     case 'held':
       return giveUpWhenLost(id, claim, dependencies)
     case 'parked':
@@ -145,11 +178,12 @@ async function attempt(
     { account, http },
   )
   const durationMs = performance.now() - startedAt
-  const verdict = await settle(id, outcome, claim, idempotent, durationMs, dependencies)
-  await tellBreaker(outcome, probe, dependencies).catch((error: Error) =>
+  if (probe) probe.outcome = true
+  // Before the message is settled: nothing else is sent on the strength of what held until now.
+  await tellBreaker(outcome, probe !== undefined, dependencies).catch((error: Error) =>
     dependencies.log.warn({ account: account.id, reason: error.message }, 'breaker.not_told'),
   )
-  return verdict
+  return settle(id, outcome, claim, idempotent, durationMs, dependencies)
 }
 
 /** What the outcome says about sending anything at all. */
@@ -163,15 +197,14 @@ async function tellBreaker(
   if (reason || (probe && isLost(outcome))) {
     const { code, kind, message } = reason ?? reasonOf(outcome)
     const why = { code, kind, message: masked(message) }
-    // Those of this worker that have their instant already stay; the others ask the limiter.
-    rest.until = Math.max(rest.until, performance.now() + SHORT_WAIT_MS)
+    rest.since = performance.now()
     if (await limiter.trip(account, why, probe)) log.error({ account: account.id, ...why }, 'breaker.opened')
+    rest.since = performance.now()
   } else if (probe && outcome.outcome === 'accepted') {
-    rest.until = 0
     if (await limiter.heal(account)) log.info({ account: account.id }, 'breaker.closed')
     await wakeLane()
   } else if (probe) {
-    await limiter.reprobe(account)
+    await limiter.reprobe(account, true)
   }
 }
 
@@ -206,12 +239,13 @@ async function settle(
   const { settlement, throttled } =
     outcome === 'not sent' ? decideNotSent(context) : decide(outcome, account, context)
   const laneRestMs = throttled && throttled.scope !== 'pair' ? throttled.restMs : undefined
-  if (laneRestMs !== undefined) rest.until = Math.max(rest.until, performance.now() + laneRestMs)
+  if (laneRestMs !== undefined) rest.since = performance.now()
   // Before the message is settled: nothing else is sent on the strength of the old limit.
   if (throttled)
     await limiter
       .throttled(account, throttled.scope, to ?? '', durationMs, throttled.restMs)
       .catch(() => undefined)
+  if (laneRestMs !== undefined) rest.since = performance.now()
   const { settled, state } = await untilWritten(() => ledger.settle(id, settlement), log)
 
   metrics.attempted(account.id, settlement.outcome, durationMs)
@@ -236,7 +270,7 @@ async function settle(
       metrics.retried(account.id)
       return laneRestMs === undefined
         ? { kind: 'later', inMs: settlement.inMs ?? 0 }
-        : { kind: 'rest', forMs: laneRestMs }
+        : { kind: 'rest', forMs: Math.min(laneRestMs, LONGEST_REST_MS) }
     case 'submitted':
       return { kind: 'done', state }
     default:

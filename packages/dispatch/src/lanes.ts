@@ -85,10 +85,18 @@ export function maskPhone(digits: string): string {
     : `${digits.slice(0, 4)}${'•'.repeat(digits.length - 8)}${digits.slice(-4)}`
 }
 
-/** Sets the lane's fetch window where all workers of it read it. */
-export async function prepareLane(lane: Lane, account: LimitedAccount, limiter: Limiter): Promise<void> {
-  const { configuredPerSecond } = await limiter.read(account)
-  const window = fetchWindow(configuredPerSecond)
+/**
+ * Sets the lane's fetch window where all workers of it read it.
+ * @param wideness how many jobs are fetched for one that may be sent
+ */
+export async function prepareLane(
+  lane: Lane,
+  account: LimitedAccount,
+  limiter: Limiter,
+  wideness = 1,
+): Promise<void> {
+  const { perSecond } = await limiter.read(account)
+  const window = fetchWindow(perSecond * wideness)
   if (window) await lane.setGlobalRateLimit(window.max, window.durationMs)
   else await lane.removeGlobalRateLimit()
 }

@@ -12,6 +12,9 @@ local own, shared = tag .. ':a:' .. account, tag .. ':s'
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local OPEN, HALF_OPEN = '1', '2'
+-- A wait longer than this (in microseconds), and than one and a half intervals, is not slept through: the job goes
+-- back to its lane. Short, because whatever is urgent has to wait behind those that have their instant already.
+local HORIZON = 150000
 -- A lowered limit climbs by this share of the whole in a second.
 local CLIMB = 0.00125
 
@@ -27,6 +30,9 @@ local function scope(key, configured)
   end
   return limit, free, nil, limit
 end
+
+-- How far ahead instants are given where messages lie so far apart.
+local function horizon_of(interval) return math.max(HORIZON, 1.5 * interval) end
 
 local function pair_limit()
   local set = redis.call('HGET', own, 'q')

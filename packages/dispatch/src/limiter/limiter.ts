@@ -34,7 +34,7 @@ export type Turn =
   | { kind: 'rest'; forMs: number }
   /** Only this recipient has to wait; its turn is given and has not to be asked for again. */
   | { kind: 'pair'; inMs: number }
-  /** The breaker is open. */
+  /** Nothing may be sent, not even by who has its instant: the breaker is open, or the provider asked for a rest. */
   | { kind: 'shut'; forMs: number }
 
 /** Why a breaker is open. */
@@ -59,11 +59,6 @@ export interface Limits {
 
 export type ThrottledScope = 'account' | 'provider' | 'pair'
 
-/**
- * A wait longer than this, and than one and a half intervals, is not slept through: the job goes back to its lane.
- * Short, because whatever is urgent has to wait behind those that have their instant already.
- */
-const HORIZON_MS = 150
 /** Between what we send and what arrives lies a little jitter: this keeps it from adding up to more than the limit. */
 const MARGIN = 0.02
 /** How much of a hiccup may be made up for where instants lie so close that a timer misses them. */
@@ -124,7 +119,7 @@ export class Limiter {
   async #serve(account: LimitedAccount): Promise<void> {
     const askers = this.#asking.get(account.id) ?? []
     this.#asking.delete(account.id)
-    const lengths = [SLACK_MS, HORIZON_MS, account.timeoutMs + REPROBE_MS].map((ms) => ms * 1_000)
+    const lengths = [SLACK_MS, account.timeoutMs + REPROBE_MS].map((ms) => ms * 1_000)
     try {
       const recipients = askers.map(({ to }) => to)
       const replies = await this.#run<number[]>('reserve', account, MARGIN, ...lengths, ...recipients)
@@ -174,9 +169,12 @@ export class Limiter {
     return (await this.#run<number>('heal', account)) === 1
   }
 
-  /** The probe told nothing about why the breaker is open. */
-  async reprobe(account: LimitedAccount): Promise<void> {
-    await this.#run('reprobe', account, REPROBE_MS)
+  /**
+   * The probe told nothing about why the breaker is open: another one may go.
+   * @param wasSent a probe that was not even sent is followed at once
+   */
+  async reprobe(account: LimitedAccount, wasSent: boolean): Promise<void> {
+    await this.#run('reprobe', account, wasSent ? REPROBE_MS : 0)
   }
 
   /** @returns what holds now */
@@ -233,6 +231,9 @@ function turnOf(number: number, waitMs: number): Turn {
 /** Several workers together do not fetch as fast as this: a window would only cost. */
 const FASTER_THAN_WORKERS = 20_000
 
+/** Another limit is not held up for longer by the window of the one before. */
+const LONGEST_WINDOW_MS = 1_000
+
 /**
  * The limit in a short window for BullMQ: about a tenth of a second, a tenth more than the limit,
  * since the instants are what really paces.
@@ -241,5 +242,6 @@ const FASTER_THAN_WORKERS = 20_000
 export function fetchWindow(perSecond: number): { max: number; durationMs: number } | undefined {
   if (perSecond >= FASTER_THAN_WORKERS) return undefined
   const max = Math.max(1, Math.round(perSecond / 10))
-  return { max, durationMs: Math.max(1, Math.round((max / perSecond) * 1000 * 0.9)) }
+  const durationMs = Math.round((max / perSecond) * 1000 * 0.9)
+  return { max, durationMs: Math.min(Math.max(1, durationMs), LONGEST_WINDOW_MS) }
 }

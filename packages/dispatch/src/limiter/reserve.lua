@@ -1,11 +1,11 @@
 -- Gives each message an instant of its own, in all scopes or in none (the generic cell rate algorithm).
 -- Arguments: 6 share by which instants lie further apart than they need to   7 how far behind an unused instant may
---            still be used, where they are closer together than 10 ms   8 horizon: instants further away are not given
---            9 for how long a probe is waited for (all in microseconds)
---            10 from here on the recipients, '' for one whose turn with its recipient was given before
+--            still be used, where they are closer together than 10 ms
+--            8 for how long a probe is waited for (all in microseconds)
+--            9 from here on the recipients, '' for one whose turn with its recipient was given before
 -- Returns: two a message: what, and in how many microseconds
 local GO, PROBE, REST, PAIR, SHUT = 1, 2, 3, 4, 5
-local margin, horizon_least = 1 + tonumber(ARGV[6]), tonumber(ARGV[8])
+local margin = 1 + tonumber(ARGV[6])
 local replies = {}
 local function reply(what, wait)
   replies[#replies + 1], replies[#replies + 2] = what, math.floor(math.max(0, wait))
@@ -19,7 +19,9 @@ if shared_limit then
   shared_interval = 1000000 / shared_limit * margin
 end
 local slowest = math.max(interval, shared_interval)
-local horizon = math.max(horizon_least, 1.5 * slowest)
+local horizon = horizon_of(slowest)
+-- Pacing never leads further than this: what does is a rest that the provider asked for.
+local furthest = horizon + 1.1 * slowest
 local slack = slowest < 10000 and tonumber(ARGV[7]) or 0
 local pair_interval, pair_burst = pair_limit()
 
@@ -32,7 +34,7 @@ local function take_pair(to, at, paid)
   redis.call('SET', pair_key(to), text(until_), 'PX', math.ceil((until_ - now) / 1000) + 10000)
 end
 
-for index = 10, #ARGV do
+for index = 9, #ARGV do
   local to = ARGV[index]
   local has_pair = pair_interval and to ~= ''
   local paid = has_pair and tonumber(redis.call('GET', pair_key(to))) or 0
@@ -44,15 +46,19 @@ for index = 10, #ARGV do
     take_pair(to, now, paid)
     reply(PAIR, pair_at - now)
   else
-    local at = math.max(free, shared_free, now - slack)
-    if at - now > horizon then
+    -- An account's own instants may lie far apart: those of the others must not have to lie behind them.
+    local shared_at = math.max(shared_free, now - slack)
+    local at = math.max(free, shared_at)
+    if at - now > furthest then
+      reply(SHUT, at - now)
+    elseif at - now > horizon then
       reply(REST, at - now - horizon / 2)
     else
-      free, shared_free = at + interval, at + shared_interval
+      free, shared_free = at + interval, shared_at + shared_interval
       if has_pair then take_pair(to, at, paid) end
       reply(breaker and PROBE or GO, at - now)
       if breaker then
-        breaker, probe_at = HALF_OPEN, math.max(now, at) + tonumber(ARGV[9])
+        breaker, probe_at = HALF_OPEN, math.max(now, at) + tonumber(ARGV[8])
         redis.call('HSET', own, 'b', breaker, 'p', text(probe_at))
       end
     end

@@ -18,8 +18,8 @@ local everybody = which == 'provider' and ARGV[3] ~= ''
 local key = everybody and shared or own
 local limit, free, lowered_at = scope(key, tonumber(everybody and ARGV[3] or ARGV[2]))
 redis.call('HSET', key, 'f', text(math.max(free, now + rest)))
--- What was under way when the limit was lowered says nothing about the lower one.
-if lowered_at and now - tonumber(ARGV[8]) <= lowered_at then return 0 end
+-- What was under way when the limit was lowered, or had its instant then, says nothing about the lower one.
+if lowered_at and now - tonumber(ARGV[8]) <= lowered_at + horizon_of(1000000 / limit) then return 0 end
 -- Far off at first, then near the truth: where it has climbed for a while, a small step back is enough.
 local near = lowered_at and now - lowered_at > 3000000
 redis.call('HSET', key, 'r', math.max(0.1, limit * (near and 0.93 or 0.7)), 't', text(now))

@@ -168,7 +168,9 @@ export function accountRoutes(app: App, { storage }: { storage: Storage }): void
       const account = knownAccount(request.params.id)
       storage.mustBeOpen()
       await storage.limiter.configure(account, request.body.rateLimit)
-      await prepareLane(storage.lanes.get(account.id)!, account, storage.limiter)
+      const lane = storage.lanes.get(account.id)!
+      await prepareLane(lane, account, storage.limiter)
+      await lane.removeRateLimitKey()
       request.log.info(
         { account: account.id, by: request.caller?.name, ...request.body.rateLimit },
         'account.limited',
