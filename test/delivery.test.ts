@@ -4,8 +4,9 @@ import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { endings } from './endings.ts'
+import { fastestSecond } from './pace.ts'
 import { type TestRedis, useRedis } from './redis.ts'
-import { allAccounts, reaction, replyButtons, type SeenRequest, type Stack, startStack } from './stack.ts'
+import { allAccounts, reaction, replyButtons, type Stack, startStack } from './stack.ts'
 
 const onEnd = endings()
 let redis: TestRedis
@@ -55,17 +56,6 @@ function lane(account: string, number: number) {
   return { connection, queue: new Queue(account, { connection, prefix: `wa:lane:{${number}}` }) }
 }
 const until = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString()
-
-/** The most arrivals in any second, by the simulator's clock. */
-function fastestSecond(requests: SeenRequest[]): number {
-  const times = requests.map(({ atMs }) => atMs).sort((a, b) => a - b)
-  let most = 0
-  for (let from = 0, to = 0; to < times.length; to++) {
-    while (times[to]! - times[from]! >= 1_000) from++
-    most = Math.max(most, to - from + 1)
-  }
-  return most
-}
 
 describe('the rate limit', () => {
   test.each(LIMITS)('of %i a second is kept by both workers together, and reached', async (perSecond) => {

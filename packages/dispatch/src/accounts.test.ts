@@ -39,6 +39,27 @@ test('a part of the limits leaves the rest as it is', () => {
   })
 })
 
+test('accounts on one credential share a limit by its name', () => {
+  const shared = { name: 'our-waba', perSecond: 100 }
+  const accounts = parse(
+    { ...kaleyra, rateLimit: { shared } },
+    { ...kaleyra, id: 'kaleyra-2', rateLimit: { perSecond: 20, shared } },
+  )
+  expect(accounts.map(({ rateLimit }) => rateLimit)).toEqual([
+    { perSecond: 80, shared },
+    { perSecond: 20, shared },
+  ])
+})
+
+test('a breaker probes at growing intervals, unless the account says when', () => {
+  const { probeDelaysMs } = parse(kaleyra)[0]!.breaker
+  expect(probeDelaysMs.length).toBeGreaterThan(3)
+  expect(probeDelaysMs).toEqual([...new Set(probeDelaysMs)].sort((a, b) => a - b))
+  expect(parse({ ...kaleyra, breaker: { probeDelaysMs: [100, 200] } })[0]?.breaker).toEqual({
+    probeDelaysMs: [100, 200],
+  })
+})
+
 describe('faults name the path and hold no secret', () => {
   test.each([
     [
@@ -58,6 +79,31 @@ describe('faults name the path and hold no secret', () => {
     ['no URL', { ...kaleyra, baseUrl: 'api.example' }, /accounts\[0\]\.baseUrl/],
     ['a rate of nothing', { ...kaleyra, rateLimit: { perSecond: 0 } }, /accounts\[0\]\.rateLimit\.perSecond/],
     ['a text as a delay', { ...kaleyra, retry: { unavailable: { delaysMs: ['1'] } } }, /delaysMs\[0\]/],
+    [
+      'a shared limit without a name',
+      { ...kaleyra, rateLimit: { shared: { perSecond: 5 } } },
+      /accounts\[0\]\.rateLimit\.shared\.name/,
+    ],
+    [
+      'a shared limit of nothing',
+      { ...kaleyra, rateLimit: { shared: { name: 'a', perSecond: 0 } } },
+      /accounts\[0\]\.rateLimit\.shared\.perSecond/,
+    ],
+    [
+      'a shared name with a brace',
+      { ...kaleyra, rateLimit: { shared: { name: 'a}', perSecond: 5 } } },
+      /shared\.name: letters, digits and - only/,
+    ],
+    [
+      'a breaker that never probes',
+      { ...kaleyra, breaker: { probeDelaysMs: [] } },
+      /accounts\[0\]\.breaker\.probeDelaysMs/,
+    ],
+    [
+      'a breaker that probes all the time',
+      { ...kaleyra, breaker: { probeDelaysMs: [0] } },
+      /breaker\.probeDelaysMs\[0\]/,
+    ],
     ['an unknown rule', { ...kaleyra, onUncertain: 'pray' }, /accounts\[0\]\.onUncertain/],
   ])('%s', (_name, account, expected) => {
     const found = faults(account)
@@ -67,6 +113,13 @@ describe('faults name the path and hold no secret', () => {
 
   test('the same id twice', () => {
     expect(faults(kaleyra, kaleyra).join()).toMatch(/accounts\[1\]\.id: "kaleyra-in" is there twice/)
+  })
+
+  test('a shared limit that is not the same everywhere', () => {
+    const limited = (perSecond: number) => ({ rateLimit: { shared: { name: 'our-waba', perSecond } } })
+    expect(
+      faults({ ...kaleyra, ...limited(100) }, { ...kaleyra, id: 'kaleyra-2', ...limited(50) }).join(),
+    ).toMatch(/accounts\[1\]\.rateLimit\.shared\.perSecond: must be the same as in account "kaleyra-in"/)
   })
 
   test('every fault is told at once', () => {
