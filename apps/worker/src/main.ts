@@ -1,4 +1,5 @@
 /** The worker's composition root. */
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Campaigns,
@@ -53,6 +54,8 @@ const limiter = new Limiter(redis)
 const http = createHttp({ connections: config.concurrency })
 const ids = accounts.map(({ id }) => id)
 const slots = new Slots(config.concurrency, ids)
+const closing = new AbortController()
+setMaxListeners(0, closing.signal)
 const totals = new TotalsWriter(ledger, redis)
 const recent = new RecentOutcomes()
 const tellTotals = () => {
@@ -90,6 +93,7 @@ closeWithGrace({ delay: longestTimeoutMs + 10_000, logger: log }, async ({ signa
   log.info({ signal, in_flight: slots.inUse }, 'worker.closing')
   open = false
   slots.close()
+  closing.abort()
   for (const close of closers.reverse()) await close()
   log.info('worker.closed')
 })
@@ -122,6 +126,7 @@ const lanes = accounts.map((account) => {
     rest: { since: -1 },
     recent,
     window: new FetchWindow(),
+    closing: closing.signal,
     wakeLane: () => lane.removeRateLimitKey(),
   }
   return { account, lane, dependencies, hands: { full: 0, taken: 0 } }

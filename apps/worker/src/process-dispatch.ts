@@ -54,6 +54,8 @@ export interface DispatchDependencies {
   rest: { since: number }
   recent: RecentOutcomes
   window: FetchWindow
+  /** Aborted when the worker was told to stop: who waits long for an instant leaves it. */
+  closing: AbortSignal
   /** Lets all workers take from the lane again at once. */
   wakeLane: () => Promise<unknown>
 }
@@ -98,7 +100,7 @@ const LONGEST_REST_MS = 500
 /** Waits for an instant to send at. @returns whether the attempt probes the breaker; or what becomes of the job */
 async function takeTurn(
   { to, paired }: DispatchJob,
-  { account, limiter, rest, window }: DispatchDependencies,
+  { account, limiter, rest, window, closing }: DispatchDependencies,
 ): Promise<{ probe: boolean } | Verdict> {
   for (let hasPair = paired; ; ) {
     const askedAt = performance.now()
@@ -120,12 +122,20 @@ async function takeTurn(
       case 'go':
         window.sent()
         hasPair = true
-        if (turn.waitMs >= 1) await sleep(turn.waitMs)
+        if (turn.waitMs >= 1) await sleepUntilClosing(turn.waitMs, closing)
+        if (closing.aborted && turn.waitMs > LONGEST_LAST_WAIT_MS)
+          return { kind: 'rest', forMs: 1, paired: true }
         // Meanwhile the provider may have said that it is too much, or that it is pointless: then the limiter knows.
         if (turn.probe || rest.since < askedAt) return { probe: turn.probe }
     }
   }
 }
+
+/** What is so near is waited for also when the worker was told to stop. */
+const LONGEST_LAST_WAIT_MS = 1_000
+
+const sleepUntilClosing = (ms: number, signal: AbortSignal): Promise<unknown> =>
+  ms > LONGEST_LAST_WAIT_MS ? sleep(ms, undefined, { signal }).catch(() => undefined) : sleep(ms)
 
 /** A probe that does not come to an attempt, as its message is not to be sent any more, makes room for the next. */
 async function probe(job: DispatchJob, dependencies: DispatchDependencies): Promise<Verdict> {
