@@ -56,7 +56,7 @@ export function createMetrics(storage: Storage): Metrics {
 
   const allowed = new Gauge({
     name: 'wa_dispatch_limit_per_second',
-    help: 'Messages a second that the account may send: as configured, and now, when a provider was too slow for it',
+    help: 'Messages a second that the account may send: as configured, and what a provider lets through now',
     labelNames: ['account', 'kind'],
     registers,
   })
@@ -70,6 +70,12 @@ export function createMetrics(storage: Storage): Metrics {
     name: 'wa_dispatch_lane_paused',
     help: '1 while the lane is paused by hand',
     labelNames: ['account'],
+    registers,
+  })
+
+  const unsafe = new Gauge({
+    name: 'wa_dispatch_redis_unsafe',
+    help: 'Settings of Redis with which accepted messages can be lost; /health/ready names them',
     registers,
   })
 
@@ -91,7 +97,8 @@ export function createMetrics(storage: Storage): Metrics {
       )
       for (const [index, { id: account }] of accounts.entries()) {
         const [depth, limits, isPaused] = found[index]!
-        allowed.set({ account, kind: 'configured' }, limits.configuredPerSecond)
+        const ofAll = accounts[index]!.rateLimit.shared?.perSecond ?? Number.POSITIVE_INFINITY
+        allowed.set({ account, kind: 'configured' }, Math.min(limits.configuredPerSecond, ofAll))
         allowed.set({ account, kind: 'now' }, limits.perSecond)
         breakers.set({ account }, limits.breaker.state === 'closed' ? 0 : 1)
         paused.set({ account }, isPaused ? 1 : 0)
@@ -99,6 +106,7 @@ export function createMetrics(storage: Storage): Metrics {
           depths.set({ account, state }, depth[state])
       }
       await readTotals()
+      unsafe.set((await storage.state()).unsafe.length)
       redis.set(1)
     } catch {
       for (const gauge of [depths, allowed, breakers, paused]) gauge.reset()
