@@ -425,6 +425,15 @@ describe('a message of a campaign', () => {
     })
   })
 
+  test('that was reopened is not failed again by its old refusal, written down a second time', async () => {
+    const { id, ids } = await running(1)
+    await settle(ids, () => failed)
+    expect(await ledger.reopen(account, [{ id: ids[0]!, content: '{}' }])).toEqual([1])
+    expect(await ledger.settle(ids[0]!, failed)).toEqual({ settled: false, state: 'queued' })
+    expect((await claim(ids[0]!, 1)).kind).toBe('claimed')
+    expect(await counts(id)).toEqual({ sending: 1 })
+  })
+
   test('of two campaigns and of none, settled together, each is counted where it belongs', async () => {
     const one = await running(16)
     const two = await running(16)
