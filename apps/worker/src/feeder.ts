@@ -186,7 +186,7 @@ export class Feeder {
     await Promise.all(
       hungry.map(async (record) => {
         const count = wanted.get(record.id.text) ?? 0
-        if (count > 0) fed.set(record.id.text, await this.#feedOf(record, account).take(count))
+        if (count > 0) fed.set(record.id.text, await this.#takeFrom(record, account, count))
       }),
     )
     // In the order of the shares, so that the lane serves them finely mixed.
@@ -194,6 +194,17 @@ export class Feeder {
     for (let from = 0; from < entries.length; from += ADDED_TOGETHER)
       await addToLane(lane, entries.slice(from, from + ADDED_TOGETHER))
     return entries.length === MOST_IN_A_ROUND
+  }
+
+  /** A campaign that cannot be fed keeps nothing from the others. */
+  #takeFrom(record: CampaignRecord, account: Account, count: number): Promise<LaneEntry[]> {
+    const { log } = this.#options
+    return this.#feedOf(record, account)
+      .take(count)
+      .catch((error: Error) => {
+        log.warn({ account: account.id, campaign: record.id.text, reason: error.message }, 'feed.failed')
+        return []
+      })
   }
 
   #feedOf(record: CampaignRecord, account: Account): CampaignFeed {
