@@ -165,7 +165,7 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
       accountOf('retried'),
       accountOf('retried-meanwhile', { rateLimit: { perSecond: 20 } }),
       accountOf('kept', { timeoutMs: 4_000 }),
-      accountOf('broken'),
+      accountOf('broken', { rateLimit: { perSecond: 20 } }),
     ])
     await house.stack.startWorker()
     await house.stack.startWorker()
@@ -315,16 +315,21 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
     await retired()
   })
 
-  test('that cannot be fed any more does not keep the others of its account from going on', async () => {
+  test('that cannot be fed any more does not keep the others of its account from going on as before', async () => {
     // As after an account was moved to a provider that cannot carry the message.
     const broken = await house.start('broken', recipients(50), { message: { type: 'reaction' } })
-    const all = recipients(300, 919_510_000_000)
+    const all = recipients(2_000, 919_510_000_000)
     const id = await house.start('broken', all)
-    expect((await house.finished(id)).counts).toEqual({ submitted: 300 })
+    await house.arrived('broken', 80)
+    // The lane holds ten seconds of work; what is fed without getting there would have no bounds.
+    const { fed } = (await house.campaigns.read(id))!
+    expect(fed - (await house.arrivals('broken')).at.length).toBeLessThan(400)
     expect(await house.campaigns.read(broken)).toMatchObject({ state: 'running', counts: { queued: 50 } })
-    await house.campaigns.act(broken, 'cancel')
+    for (const one of [broken, id]) await house.campaigns.act(one, 'cancel')
     expect((await house.finished(broken)).counts).toEqual({ cancelled: 50 })
-    expect(sorted((await house.arrivals('broken')).times)).toEqual(once(all))
+    await house.finished(id)
+    const { times } = await house.arrivals('broken')
+    expect([...times].filter(([, often]) => often > 1)).toEqual([])
   })
 })
 
