@@ -437,6 +437,20 @@ describe('a message of a campaign', () => {
     expect(await counts(id)).toEqual({ sending: 1 })
   })
 
+  test('that is uncertain when its campaign is cancelled ends there, also when somebody would have it sent again', async () => {
+    const { id, ids } = await running(1)
+    const uncertain: Settlement = { ...failed, outcome: 'uncertain', state: 'uncertain', inMs: 60_000 }
+    await settle(ids, () => uncertain)
+    await campaigns.act(id, 'cancel')
+    expect(await campaigns.act(id, 'finish')).toMatchObject({ result: 'refused' })
+    expect(await ledger.resolve(ids[0]!, 'resend', false)).toMatchObject({
+      changed: true,
+      state: 'cancelled',
+    })
+    expect(await counts(id)).toEqual({ cancelled: 1 })
+    expect(await campaigns.act(id, 'finish')).toEqual({ result: 'done', state: 'cancelled' })
+  })
+
   test('of two campaigns and of none, settled together, each is counted where it belongs', async () => {
     const one = await running(16)
     const two = await running(16)

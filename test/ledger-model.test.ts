@@ -136,21 +136,22 @@ async function compare(model: Model, real: Real): Promise<void> {
   })
   const expiring = await ledger.list(account, 'expiring', '+inf', 0, 100)
   expect(expiring).toHaveLength(known.filter((one) => isWaiting(one) && one.expiresAt > 0).length)
-  for (const [index, id] of ids.entries()) {
-    const message = model.messages[index]
-    const record = await ledger.read(id)
-    expect(record === undefined).toBe(message === undefined)
-    if (!message || !record) continue
-    const { state, generation, requestId, due } = message
-    expect(record).toMatchObject({ state, generation, due: isWaiting(message) ? due : 0 })
-    expect(record.requestId).toBe(requestId)
-    expect((await ledger.content(id)) !== null).toBe(isOpen(message))
-    if (requestId !== undefined) expect((await ledger.findByRequestId(requestId))?.text).toBe(id.text)
-  }
+  await Promise.all(ids.map((id, index) => compareMessage(model.messages[index], id, ledger)))
   // A bucket is forgotten some day exactly when nothing in it is under way; a campaign's, when the campaign is over.
   const retained = (await redis.ttl('wa:{1}:b:000000000')) > 0
   expect(retained).toBe(single.length > 0 && !single.some(isOpen))
   await compareCampaign(model, real)
+}
+
+async function compareMessage(message: Modelled | undefined, id: MessageId, ledger: Ledger): Promise<void> {
+  const [record, content] = await Promise.all([ledger.read(id), ledger.content(id)])
+  expect(record === undefined).toBe(message === undefined)
+  if (!message || !record) return
+  const { state, generation, requestId, due } = message
+  expect(record).toMatchObject({ state, generation, due: isWaiting(message) ? due : 0 })
+  expect(record.requestId).toBe(requestId)
+  expect(content !== null).toBe(isOpen(message))
+  if (requestId !== undefined) expect((await ledger.findByRequestId(requestId))?.text).toBe(id.text)
 }
 
 async function compareCampaign(
@@ -433,7 +434,9 @@ const resolve = (index: number, as: 'submitted' | 'failed' | 'resend' | 'hold', 
     const changes = message?.state === 'uncertain'
     if (changes && (as === 'submitted' || as === 'failed')) message.state = as
     // A rule never sends again what was answered with a 2xx.
-    if (changes && as === 'resend' && !(byRule && message.answered)) {
+    const sendsAgain = changes && as === 'resend' && !(byRule && message.answered)
+    if (sendsAgain && campaignOf(index, model) === 'cancelled') message.state = 'cancelled'
+    else if (sendsAgain) {
       const pardoned = message.attempts
       Object.assign(message, { state: 'queued', due: model.now, answered: false, pardoned })
       message.generation++
