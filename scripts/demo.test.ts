@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { checkoutDir } from './checkout.ts'
 import { isAlive } from './processes.ts'
 
-const timeoutMs = 150_000
+const timeoutMs = 240_000
 
 interface Run {
   child: ChildProcess
