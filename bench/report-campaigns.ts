@@ -77,6 +77,11 @@ export function finishedTable({ memoryBytes, perSecond }: Finished, { 'sent-rows
   ])}`
 }
 
-function told({ count, worst }: SlowCommands): string {
-  return worst ? `${count} (longest ${Math.round(worst.ms)} ms: \`${worst.command}\`)` : String(count)
+function told({ count, worst, starvedMs }: SlowCommands): string {
+  if (!worst) return String(count)
+  const starved =
+    starvedMs === undefined
+      ? ''
+      : `; Redis itself waited ${(starvedMs / 1_000).toFixed(1)} s for a processor meanwhile`
+  return `${count} (longest ${Math.round(worst.ms)} ms: \`${worst.command}\`${starved})`
 }

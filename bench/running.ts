@@ -74,7 +74,7 @@ export async function measureRunning(house: House, options: RunningOptions): Pro
     const waitsMs = waits(arrivals, accepted)
     const served = servedIn(arrivals.filter(ofLarge), arrivals.filter(ofSmall), WEIGHTS)
     log(
-      `running: ${accepted.size} single messages, half within ${share(waitsMs, 0.5)} ms, 99 % within ${share(waitsMs, 0.99)} ms; ` +
+      `running: ${accepted.size} single messages, half within ${Math.round(share(waitsMs, 0.5))} ms, 99 % within ${Math.round(share(waitsMs, 0.99))} ms; ` +
         `at most ${(served.worstDeviation * 100).toFixed(1)} % from ${WEIGHTS.join(':')}`,
     )
 
@@ -91,7 +91,7 @@ export async function measureRunning(house: House, options: RunningOptions): Pro
     if (cancelled === 0 || queued > 0) throw new Error(`after its end ${queued} rows are still queued`)
     const slow = await slowCommands()
     log(
-      `running: last arrival ${pausedMs.map(Math.round)} ms after a pause, ${cancelledMs} ms after cancelling`,
+      `running: last arrival ${pausedMs.map(Math.round).join(' and ')} ms after a pause, ${Math.round(cancelledMs)} ms after cancelling`,
     )
     await mustBeDistinct(simulatorUrl, served.arrivals)
     return { ...served, waitsMs, pausedMs, cancelledMs, slow }

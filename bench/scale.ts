@@ -31,11 +31,16 @@ const large = account
 const small = { ...account, id: 'kaleyra-few', sender: '919000000001' }
 /** The feeder looks five times a second. */
 const LOOK_MS = 600
+/** Of a round: what is sent of the large campaign before it is measured, and at most while it is. */
+const RUN_UP = 0.3
+const LONGEST = 1.3
 
 /** @returns pairs of the large campaign ("ours") and a small one */
 export async function measureScale(house: House, options: ScaleOptions): Promise<Pair<Sent>[]> {
   const { redis, simulatorUrl } = house
   const { rows, fewRows, log } = options
+  const needed = Math.ceil(fewRows * (RUN_UP + LONGEST + 0.4) * (options.pairs + 1))
+  if (rows < needed) throw new Error(`the large campaign needs ${needed} rows for ${options.pairs} pairs`)
   const files = { large: join(house.directory, 'large.csv'), small: join(house.directory, 'small.csv') }
   writeRecipients(files.large, { rows, seed: 7 })
   writeRecipients(files.small, { rows: fewRows, seed: 8 })
@@ -48,31 +53,38 @@ export async function measureScale(house: House, options: ScaleOptions): Promise
     await upload(deployment, largeId, files.large, rows)
     await act(deployment, largeId, 'start')
 
-    /** @param begin from here on, messages of this campaign go out */
-    async function measure(id: string, begin: () => Promise<unknown>): Promise<Sent> {
-      await forgetArrivals(simulatorUrl)
-      const sent = async () => (await countsOf(deployment, id)).submitted ?? 0
-      const fed = async () => (await inside.record(id)).fed
-      const before = { sent: await sent(), fed: await fed() }
+    const sent = async (id: string) => (await countsOf(deployment, id)).submitted ?? 0
+
+    /** @param begin from here on, messages of this campaign go out; absent: they do already */
+    async function measure(id: string, begin?: () => Promise<unknown>): Promise<Sent> {
+      const read = async () => ({ sent: await sent(id), fed: (await inside.record(id)).fed })
+      const before = await read()
       const costs = await startMeter(worker.pid, redis)
       const from = performance.now()
-      await begin()
-      let count = 0
+      await begin?.()
+      const count = { sent: 0, fed: 0 }
       await until('sent', async () => {
         worker.mustRun()
-        count = (await sent()) - before.sent
-        return count >= fewRows
+        const now = await read()
+        count.sent = now.sent - before.sent
+        count.fed = now.fed - before.fed
+        if (count.sent < fewRows) return false
+        // Rows are fed in bursts: it ends where as many were fed as sent.
+        return Math.abs(count.fed / count.sent - 1) <= 0.01 || count.sent >= LONGEST * fewRows
       })
-      const perSecond = count / ((performance.now() - from) / 1000)
-      const cost = await costs(count)
-      return { ...cost, perSecond, fed: ((await fed()) - before.fed) / count }
+      const perSecond = count.sent / ((performance.now() - from) / 1000)
+      return { ...(await costs(count.sent)), perSecond, fed: count.fed / count.sent }
     }
 
     const sides = {
-      // Its lane is full when it begins, and the feeder keeps it full: what is fed meanwhile is what is sent meanwhile.
+      // Its lane is full when it begins, and is kept full while messages go out.
       async ours() {
         await resting(deployment)
-        const one = await measure(largeId, () => deployment.call('POST', `/v1/accounts/${large.id}/resume`))
+        await forgetArrivals(simulatorUrl)
+        const before = await sent(largeId)
+        await deployment.call('POST', `/v1/accounts/${large.id}/resume`)
+        await until('under way', async () => (await sent(largeId)) >= before + RUN_UP * fewRows)
+        const one = await measure(largeId)
         await deployment.call('POST', `/v1/accounts/${large.id}/pause`)
         await resting(deployment)
         await mustBeDistinct(simulatorUrl, fewRows)
@@ -82,6 +94,7 @@ export async function measureScale(house: House, options: ScaleOptions): Promise
       async theirs() {
         const id = await createCampaign(deployment, { account: small.id })
         await upload(deployment, id, files.small, fewRows)
+        await forgetArrivals(simulatorUrl)
         const one = await measure(id, () => act(deployment, id, 'start'))
         await inside.retired()
         await mustBeDistinct(simulatorUrl, fewRows)

@@ -1,4 +1,5 @@
 /** What Redis took long for, by its own SLOWLOG. */
+import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 
 export const SLOW_MS = 20
@@ -7,6 +8,11 @@ export interface SlowCommands {
   count: number
   /** Of all: its beginning, and how long it took. */
   worst?: { command: string; ms: number }
+  /**
+   * How long Redis was ready to work and had no processor, in ms: SLOWLOG counts that as the command's time. Undefined
+   * where the system does not tell.
+   */
+  starvedMs?: number | undefined
 }
 
 /**
@@ -21,6 +27,8 @@ export async function watchSlowCommands(redis: Redis): Promise<() => Promise<Slo
     await redis.config('SET', name, value)
   }
   await redis.slowlog('RESET')
+  const starvedMs = await starvationOf(redis)
+  const starvedBefore = starvedMs()
   return async () => {
     const entries = (await redis.slowlog('GET', 1_000)) as [number, number, number, string[]][]
     for (const [name, value] of before) await redis.config('SET', name, value)
@@ -30,7 +38,22 @@ export async function watchSlowCommands(redis: Redis): Promise<() => Promise<Slo
         ms: microseconds / 1_000,
       }))
       .sort((a, b) => b.ms - a.ms)
-    return { count: entries.length, ...(worst && { worst }) }
+    const starved = (starvedMs() ?? Number.NaN) - (starvedBefore ?? Number.NaN)
+    return { count: entries.length, ...(worst && { worst }), ...(starved >= 0 && { starvedMs: starved }) }
+  }
+}
+
+/** @returns a function that tells for how long Redis' own thread has waited for a processor since it started */
+async function starvationOf(redis: Redis): Promise<() => number | undefined> {
+  const pid = /^process_id:(\d+)/m.exec(`${await redis.info('server')}`)?.[1]
+  return () => {
+    try {
+      // In a container it has another number out here.
+      if (!/^(redis|valkey)/.test(readFileSync(`/proc/${pid}/comm`, 'utf8'))) return undefined
+      return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6
+    } catch {
+      return undefined
+    }
   }
 }
 
@@ -38,5 +61,10 @@ export async function watchSlowCommands(redis: Redis): Promise<() => Promise<Slo
 export function together(all: readonly SlowCommands[]): SlowCommands {
   const count = all.reduce((sum, each) => sum + each.count, 0)
   const [worst] = all.flatMap((each) => each.worst ?? []).sort((a, b) => b.ms - a.ms)
-  return { count, ...(worst && { worst }) }
+  const starved = all.flatMap((each) => each.starvedMs ?? [])
+  return {
+    count,
+    ...(worst && { worst }),
+    ...(starved.length > 0 && { starvedMs: starved.reduce((sum, ms) => sum + ms, 0) }),
+  }
 }
