@@ -59,6 +59,7 @@ export class Feeder {
   #running: Promise<void> | undefined
   #closed = false
   #forgotAt = 0
+  readonly #forgetFrom = new Map<string, number>()
 
   constructor(options: FeederOptions) {
     this.#options = options
@@ -137,7 +138,7 @@ export class Feeder {
     }
     if (definition.expiresAt !== undefined && definition.expiresAt <= now && !record.unfedAs)
       await campaigns.act(id, 'expire')
-    if (record.laneWork !== 0) {
+    if (record.laneWork) {
       this.#work(record, () => doLaneWork(record, lane, this.#options, () => this.#closed))
       return false
     }
@@ -231,7 +232,10 @@ export class Feeder {
   async #forget(): Promise<void> {
     if (performance.now() - this.#forgotAt < FORGET_EVERY_MS) return
     this.#forgotAt = performance.now()
-    for (const { account } of this.#options.lanes) await this.#options.campaigns.forgetOld(account.id)
+    for (const { account } of this.#options.lanes) {
+      const from = this.#forgetFrom.get(account.id) ?? 0
+      this.#forgetFrom.set(account.id, await this.#options.campaigns.forgetOld(account.id, from))
+    }
   }
 }
 

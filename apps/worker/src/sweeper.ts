@@ -149,7 +149,7 @@ export class Sweeper {
     const records = await Promise.all(
       numbers.map((number) => campaigns.readNumber(ledger.numberOf(account.id), number)),
     )
-    const running = records.filter((record) => record?.state === 'running' && record.laneWork === 0)
+    const running = records.filter((record) => record?.state === 'running' && !record.laneWork)
     return [ledger.keysOf(account.id).waiting, ...running.map((record) => campaigns.waitingKey(record!.id))]
   }
 
