@@ -191,6 +191,7 @@ class House {
   /** Grows with every kill after which the API cannot answer, and again when it can. */
   outages = 0
   away = false
+  changedAt = performance.now()
   readonly #stack: Stack
   readonly #redis: TestRedis
   readonly #random: () => number
@@ -225,6 +226,12 @@ class House {
 
   async close(): Promise<void> {
     this.#connection.disconnect()
+  }
+
+  /** What the processes that live have logged last. */
+  lastWords(): string[] {
+    const living = [this.#api!, ...this.#workers.map(({ process }) => process)]
+    return living.map(({ name, pid, output }) => `${name} ${pid}:\n${output().slice(-2_000)}`)
   }
 
   /** SIGKILL, and back again after a while. */
@@ -275,6 +282,7 @@ class House {
     await during()
     this.away = false
     this.outages++
+    this.changedAt = performance.now()
   }
 
   #pause(): Promise<void> {
@@ -311,8 +319,10 @@ class Watch {
   #last: CampaignView | undefined
   #closed = false
   readonly #running: Promise<void>
+  readonly #house: House
 
   constructor(stack: Stack, house: House, id: string) {
+    this.#house = house
     this.#running = this.#watch(stack, house, `/v1/campaigns/${id}`)
   }
 
@@ -330,7 +340,8 @@ class Watch {
       if (this.looks > from && wanted(this.last)) return this.last
       if (performance.now() > deadline) {
         const { message: _, ...shown } = this.last
-        throw new Error(`not ${what}: ${JSON.stringify(shown)}; ${this.problems.join('; ')}`)
+        const seen = [`not ${what}: ${JSON.stringify(shown)}`, ...this.problems, ...this.#house.lastWords()]
+        throw new Error(seen.join('\n'))
       }
     }
   }
@@ -343,13 +354,17 @@ class Watch {
   async #watch(stack: Stack, house: House, path: string): Promise<void> {
     for (; !this.#closed; await sleep(LOOK_EVERY_MS)) {
       const { away, outages } = house
+      const askedAt = performance.now()
       const answer = await stack.call<CampaignView>('GET', path).catch((error: Error) => error)
+      if (!(answer instanceof Error) && answer.status === 200) {
+        this.#look(answer.body)
+        continue
+      }
       const excused = away || outages !== house.outages
-      if (!(answer instanceof Error) && answer.status === 200) this.#look(answer.body)
-      else if (!excused || !(answer instanceof Error || answer.status === 503))
-        this.problems.push(
-          answer instanceof Error ? String(answer) : `${answer.status}: ${JSON.stringify(answer.body)}`,
-        )
+      if (excused && (answer instanceof Error || answer.status === 503)) continue
+      const text = answer instanceof Error ? String(answer) : JSON.stringify(answer)
+      const [tookMs, sinceMs] = [askedAt, house.changedAt].map((at) => Math.round(performance.now() - at))
+      this.problems.push(`no answer after ${tookMs} ms, ${sinceMs} ms after all was well again: ${text}`)
     }
   }
 
