@@ -58,7 +58,7 @@ async function store(
   chunk: CampaignRow[],
   { key, ordinal = 0, refused = [] as [string, number][] }: Partial<StoreOptions> = {},
 ) {
-  return campaigns.store(id, { key }, ordinal, await campaigns.pack(chunk, new Map(refused)))
+  return campaigns.store(id, { key }, ordinal, campaigns.pack(chunk, new Map(refused)))
 }
 interface StoreOptions {
   key: string

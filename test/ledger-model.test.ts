@@ -490,7 +490,7 @@ async function startCampaign(ledger: Ledger, expiresAt: number) {
     to: String(919_876_543_210 + row),
     values: [],
   }))
-  await campaigns.store(campaign, {}, 0, await campaigns.pack(packed, new Map()))
+  await campaigns.store(campaign, {}, 0, campaigns.pack(packed, new Map()))
   await campaigns.act(campaign, 'start')
   const chunk = (await campaigns.chunk(campaign, 0))!
   return { campaigns, campaign, rows: packed.map((_, row) => campaigns.messageId(campaign, chunk, row)) }

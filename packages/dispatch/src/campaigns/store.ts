@@ -210,11 +210,11 @@ export class Campaigns {
   }
 
   /**
-   * Packs rows for {@link store}; it takes no turn of Redis, and many may be under way.
+   * Packs rows for {@link store}.
    * @param rows at most {@link CHUNK_ROWS}
    * @param refused reasons of rows that do not fit, with how many there were, for the campaign's totals
    */
-  async pack(rows: CampaignRow[], refused: ReadonlyMap<string, number>): Promise<PackedRows> {
+  pack(rows: CampaignRow[], refused: ReadonlyMap<string, number>): PackedRows {
     if (rows.length > CHUNK_ROWS) throw new RangeError(`more than ${CHUNK_ROWS} rows in a chunk`)
     const columns = columnsOf(rows)
     const reasons = [...refused].flat()
@@ -222,7 +222,7 @@ export class Campaigns {
       recipients: pack(rows.map(({ to }) => Number(to))),
       refused: pack(reasons),
       checksum: hash('sha256', columns + reasons.join(), 'base64url').slice(0, 11),
-      columns: await packColumns(columns),
+      columns: packColumns(columns),
     }
   }
 

@@ -38,7 +38,7 @@ describe('POST /v1/campaigns/:id/check', () => {
       id,
       {},
       99,
-      await campaigns.pack(
+      campaigns.pack(
         [],
         new Map([
           ['to', 3],
