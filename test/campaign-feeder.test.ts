@@ -4,11 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  addToLane,
   type CampaignDefinition,
   type CampaignId,
   type CampaignRecord,
   type CampaignRow,
   Campaigns,
+  createLane,
   feedKey,
   Ledger,
 } from '@wa-dispatch/dispatch'
@@ -166,6 +168,7 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
       accountOf('retried-meanwhile', { rateLimit: { perSecond: 20 } }),
       accountOf('kept', { timeoutMs: 4_000 }),
       accountOf('broken', { rateLimit: { perSecond: 20 } }),
+      accountOf('urgent', { rateLimit: { perSecond: 50 } }),
     ])
     await house.stack.startWorker()
     await house.stack.startWorker()
@@ -195,6 +198,22 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
     const isHeavy = (recipient: string) => recipient.startsWith('91961')
     const stretch = to.slice(200, 1_400)
     expect(Math.abs(stretch.filter(isHeavy).length - 800)).toBeLessThanOrEqual(40)
+  })
+
+  test('lets single messages go first, also when it is called transactional itself', async () => {
+    const id = await house.start('urgent', recipients(400, 919_640_000_000), { priority: 'transactional' })
+    await house.arrived('urgent', 20)
+    const to = '447700900999'
+    const [single] = await house.ledger.createIds('urgent', 1)
+    const priority = 'transactional'
+    const content = JSON.stringify({ account: 'urgent', message: replyButtons(), priority })
+    await house.ledger.accept('urgent', [{ id: single!, to, content, idempotent: false }])
+    const lane = createLane('urgent', house.ledger, house.client)
+    await addToLane(lane, [{ id: single!, generation: 0, to, type: 'interactive', priority, delayMs: 0 }])
+    const before = (await house.arrivals('urgent')).at.length
+    await house.finished(id)
+    // Behind the few that have their instant or are fetched already.
+    expect((await house.arrivals('urgent')).to.indexOf(to) - before).toBeLessThan(100)
   })
 
   test('that is paused stops within a second, leaves the lane, and goes on where it was', async () => {

@@ -184,6 +184,7 @@ export class CampaignFeed {
       type: String(definition.message.type),
       reference: reference ?? definition.reference,
       priority: definition.priority,
+      ofCampaign: true,
       delayMs: 0,
     }
   }

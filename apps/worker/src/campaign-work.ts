@@ -68,7 +68,8 @@ const workOf: Record<number, Work> = {
       if (!job) return []
       const { generation, due } = job
       const { priority, message } = definition
-      return { id, generation, to, type: String(message.type), reference, priority, delayMs: due - now }
+      const type = String(message.type)
+      return { id, generation, to, type, reference, priority, ofCampaign: true, delayMs: due - now }
     })
     await addToLane(lane, entries)
   },

@@ -226,8 +226,9 @@ export class Sweeper {
     const { ledger } = this.#options
     const [record, content] = await Promise.all([ledger.read(id), ledger.content(id)])
     if (!record) return
-    const { to, reference } = record
-    await addToLane(lane, [{ id, generation, to, ...tellOf(content), reference, delayMs }])
+    const { to, reference, campaign } = record
+    const entry = { id, generation, to, ...tellOf(content), reference, ofCampaign: campaign > 0, delayMs }
+    await addToLane(lane, [entry])
   }
 }
 
