@@ -316,7 +316,7 @@ describe.concurrent('a campaign', { timeout: 90_000 }, () => {
     expect(recipientsOf(await arrivalsOf('paused'))).toEqual(numbersOf(recipients))
   })
 
-  test('of weight 2 is served twice as often as one of weight 1 beside it', async () => {
+  test('of weight 2 is served twice as often as one of weight 1 beside it', async ({ expect }) => {
     const WINDOW_MS = 20_000
     const start = (weight: number, from: number) =>
       calls.run({ account: 'shared', weight }, recipientsFrom(from, 6_000))
