@@ -6,7 +6,9 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { guard } from '../scripts/guard.ts'
 import { freePort } from '../scripts/processes.ts'
-import { account, type House, laneOf, message } from './house.ts'
+import { authorization } from './deployment.ts'
+import { account, message } from './given.ts'
+import { type House, laneOf } from './house.ts'
 import { type Cost, startMeter } from './meters.ts'
 import { inPairs, type Pair, type Side } from './pairs.ts'
 
@@ -27,6 +29,7 @@ const CONNECTIONS = 50
 
 /** No worker runs meanwhile. */
 export async function measureAccept(house: House, options: AcceptOptions): Promise<Pair<AcceptedRound>[]> {
+  const deployment = await house.deploy('accept')
   const port = await freePort()
   const bareUrl = `http://127.0.0.1:${port}`
   const bare = await house.start({
@@ -37,13 +40,16 @@ export async function measureAccept(house: House, options: AcceptOptions): Promi
   })
   await bare.ready(`${bareUrl}/health`)
   const lane = await laneOf(house)
-  const sides = { ours: { url: house.apiUrl, process: house.api }, theirs: { url: bareUrl, process: bare } }
+  const sides = {
+    ours: { url: deployment.apiUrl, process: deployment.api },
+    theirs: { url: bareUrl, process: bare },
+  }
 
   async function round(side: Side, seconds: number): Promise<AcceptedRound> {
     const { url, process } = sides[side]
     const costs = await startMeter(process.pid, house.redis)
     const before = side === 'ours' ? await lane.count() : 0
-    const { accepted, lasted } = await load(`${url}/v1/messages`, house.authorization, seconds)
+    const { accepted, lasted } = await load(`${url}/v1/messages`, authorization, seconds)
     // A message is accepted before its job is on the lane: that belongs to the round.
     const from = performance.now()
     while (side === 'ours' && (await lane.count()) < before + accepted) await sleep(5)
@@ -63,6 +69,7 @@ export async function measureAccept(house: House, options: AcceptOptions): Promi
     )
   } finally {
     await bare.stop()
+    await deployment.stop()
   }
 }
 

@@ -1,11 +1,16 @@
 /** What arrived at the simulator, by its clock. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-interface Arrival {
+export interface Arrival {
   seq: number
+  /** Milliseconds since 1970. */
   atMs: number
   accepted: boolean
   recipient: string | null
+  /** What the simulator answered with. */
+  requestId: string | null
+  /** Our message id. */
+  reference: string | null
 }
 
 /** Longer than this nothing came: something is broken. */
@@ -25,7 +30,7 @@ export async function expectArrivals(simulatorUrl: string, count: number, mustRu
     if (!response.ok) throw new Error(`simulator: ${response.status} ${await response.text()}`)
     return ((await response.json()) as { items: Arrival[] }).items
   }
-  await (await fetch(requests, { method: 'DELETE' })).body?.cancel()
+  await forgetArrivals(simulatorUrl)
 
   return async (): Promise<number> => {
     let first: Arrival | undefined
@@ -55,4 +60,38 @@ export async function expectArrivals(simulatorUrl: string, count: number, mustRu
       )
     return (count - 1) / ((all.at(-1)!.atMs - first.atMs) / 1000)
   }
+}
+
+export async function forgetArrivals(simulatorUrl: string): Promise<void> {
+  const response = await fetch(`${simulatorUrl}/simulator/requests`, { method: 'DELETE' })
+  await response.body?.cancel()
+}
+
+/** @returns all that came behind the arrival with this number, in order */
+export async function readArrivals(simulatorUrl: string, after = 0): Promise<Arrival[]> {
+  const response = await fetch(
+    `${simulatorUrl}/simulator/requests?detail=false&format=ndjson&after=${after}`,
+    { signal: AbortSignal.timeout(SILENCE_MS) },
+  )
+  const text = await response.text()
+  if (!response.ok) throw new Error(`simulator: ${response.status} ${text.slice(0, 500)}`)
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Arrival)
+}
+
+/** @throws when fewer messages than `least` were accepted, or one of them twice */
+export async function mustBeDistinct(simulatorUrl: string, least: number): Promise<void> {
+  const response = await fetch(`${simulatorUrl}/simulator/summary`, {
+    signal: AbortSignal.timeout(SILENCE_MS),
+  })
+  const { arrived, accepted, duplicates } = (await response.json()) as {
+    arrived: number
+    accepted: number
+    duplicates: { sameReference: { messages: number } }
+  }
+  const twice = duplicates.sameReference.messages
+  if (accepted < least || accepted !== arrived || twice > 0)
+    throw new Error(`${arrived} messages arrived, ${accepted} were accepted, ${twice} of them more than once`)
 }

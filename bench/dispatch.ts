@@ -2,7 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
 import { expectArrivals } from './arrivals.ts'
-import { account, concurrency, type House, laneOf, message } from './house.ts'
+import type { Deployment } from './deployment.ts'
+import { account, concurrency, message } from './given.ts'
+import { type House, laneOf } from './house.ts'
 import { type Cost, readRedis, startMeter } from './meters.ts'
 import { inPairs, type Pair, type Side } from './pairs.ts'
 import type { Program } from './programs.ts'
@@ -38,9 +40,10 @@ interface Contestant {
 
 export async function measureDispatch(house: House, options: DispatchOptions): Promise<Pair<Dispatched>[]> {
   const { redis, simulatorUrl } = house
+  const deployment = await house.deploy('dispatch')
   const queue = new Queue(rivalQueue, { connection: { url: house.redisUrl } })
   const sides: Record<Side, Contestant> = {
-    ours: await openOurs(house),
+    ours: await openOurs(house, deployment),
     theirs: await openTheirs(house, queue),
   }
   let recipient = 919_000_000_000
@@ -74,30 +77,27 @@ export async function measureDispatch(house: House, options: DispatchOptions): P
   } finally {
     await queue.close()
     await Promise.all(Object.values(sides).map(({ process }) => process.stop()))
+    await deployment.stop()
   }
 }
 
-async function openOurs(house: House): Promise<Contestant> {
+async function openOurs(house: House, deployment: Deployment): Promise<Contestant> {
   const lane = await laneOf(house)
-  const depth = async () => {
-    const { items } = await house.call('GET', '/v1/accounts')
-    return items.find(({ id }: { id: string }) => id === account.id).depth as Record<string, number>
-  }
   return {
-    process: await house.startWorker(),
-    pause: () => house.call('POST', `/v1/accounts/${account.id}/pause`),
-    resume: () => house.call('POST', `/v1/accounts/${account.id}/resume`),
+    process: await deployment.startWorker(),
+    pause: () => deployment.call('POST', `/v1/accounts/${account.id}/pause`),
+    resume: () => deployment.call('POST', `/v1/accounts/${account.id}/resume`),
     async add(recipients) {
       const before = await lane.count()
       const messages = recipients.map((to) => ({ account: account.id, to, message }))
-      const { results } = await house.call('POST', '/v1/messages/batch', { messages })
+      const { results } = await deployment.call('POST', '/v1/messages/batch', { messages })
       const refused = results.find((result: object) => 'error' in result)
       if (refused) throw new Error(`a message was refused: ${JSON.stringify(refused)}`)
       // A message is accepted before its job is on the lane; the other side has added its jobs by now.
       while ((await lane.count()) < before + recipients.length) await sleep(5)
     },
     async unfinished() {
-      return sum(Object.values(await depth()))
+      return sum(Object.values(await deployment.depth(account.id)))
     },
   }
 }

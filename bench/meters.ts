@@ -1,5 +1,6 @@
 /** What a stretch of work cost: time of a process, and of Redis. */
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 
 /** Linux counts the CPU time that it tells in hundredths of a second, whatever it counts in itself. */
@@ -67,5 +68,31 @@ export async function startMeter(pid: number, redis: Redis): Promise<(count: num
       redisCommands: (after.commands - before.commands) / count,
       redisScripts: (after.scripts - before.scripts) / count,
     }
+  }
+}
+
+/** @returns the most memory that the process ever had, resident, in bytes; undefined where there is no /proc */
+export function peakMemoryOf(pid: number): number | undefined {
+  try {
+    const kibibytes = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+/** Redis gives back what a connection needed for a while, a moment later. */
+const REST_MS = 700
+const RESTING_BYTES = 16_384
+
+/** @returns what Redis holds, in bytes, once that stays the same */
+export async function restingMemory(redis: Redis): Promise<number> {
+  const deadline = performance.now() + 30_000
+  let before = Number.NaN
+  for (;;) {
+    const { memoryBytes } = await readRedis(redis)
+    if (Math.abs(memoryBytes - before) <= RESTING_BYTES || performance.now() > deadline) return memoryBytes
+    before = memoryBytes
+    await sleep(REST_MS)
   }
 }

@@ -2,57 +2,67 @@
 import { availableParallelism, cpus } from 'node:os'
 import type { AcceptedRound } from './accept.ts'
 import type { Dispatched } from './dispatch.ts'
-import { concurrency, type House } from './house.ts'
+import { concurrency } from './given.ts'
+import type { House } from './house.ts'
+import type { Options } from './options.ts'
 import type { Pair } from './pairs.ts'
-import { markdownTable, row } from './table.ts'
+import { finishedTable, importTable, runningTable, scaleTable } from './report-campaigns.ts'
+import type { Results } from './run.ts'
+import { count, markdownTable, row } from './table.ts'
 
-export interface Results {
-  dispatched: Pair<Dispatched>[]
-  accepted: Pair<AcceptedRound>[]
-  /** In each round. */
-  messages: number
-  seconds: number
-  command: string
+/**
+ * @param command how to get the same again
+ * @returns Markdown: a table for each part that was measured, with what stands in it
+ */
+export function report(
+  results: Results,
+  options: Options,
+  command: string,
+  house: Pick<House, 'redisVersion'>,
+  now = new Date(),
+): string {
+  const { dispatch, accept, import: imported, scale, running, memory } = results
+  const tables = [
+    dispatch && dispatchTable(dispatch, options),
+    accept && acceptTable(accept, options),
+    imported && importTable(imported, options),
+    scale && scaleTable(scale, options),
+    running && runningTable(running, options),
+    memory && finishedTable(memory, options),
+  ]
+  const made = `Medians of the rounds of each side, in turn, on the same Redis; *ratio*: the median of the pairs (lowest–highest). Made with
+\`${command}\` on ${now.toISOString().slice(0, 10)}: Node ${process.versions.node}, ${house.redisVersion}, ${availableParallelism()} cores (${cpus()[0]?.model.trim() || 'unknown'}) for all processes together.`
+  return [...tables.filter((table) => table !== undefined), made].join('\n\n')
 }
 
-/** @returns Markdown: two tables with what stands in them and how to get them again */
-export function report(results: Results, house: Pick<House, 'redisVersion'>, now = new Date()): string {
-  const { dispatched, accepted, messages, seconds, command } = results
-  const dispatchTable = markdownTable(
+function dispatchTable(pairs: Pair<Dispatched>[], { messages }: Options): string {
+  const table = markdownTable(
     ['dispatching', 'wa-dispatch', 'script'],
     [
-      row('messages per second', dispatched, (one) => one.perSecond, 'whole'),
-      row('CPU of the worker per message', dispatched, (one) => one.cpuMs, 'milliseconds'),
-      row('CPU of Redis per message', dispatched, (one) => one.redisCpuMs, 'milliseconds'),
-      row(
-        'commands in Redis per message, within scripts too',
-        dispatched,
-        (one) => one.redisCommands,
-        'calls',
-      ),
-      row('memory of Redis per finished message', dispatched, (one) => one.memoryBytes, 'bytes'),
+      row('messages per second', pairs, (one) => one.perSecond, 'whole'),
+      row('CPU of the worker per message', pairs, (one) => one.cpuMs, 'milliseconds'),
+      row('CPU of Redis per message', pairs, (one) => one.redisCpuMs, 'milliseconds'),
+      row('commands in Redis per message, within scripts too', pairs, (one) => one.redisCommands, 'calls'),
+      row('memory of Redis per finished message', pairs, (one) => one.memoryBytes, 'bytes'),
     ],
   )
-  const acceptTable = markdownTable(
+  return `${table}
+
+*script*: a BullMQ worker with one \`got.post\` in it, both with their defaults, no ledger, no limit, no log. ${count(pairs.length, 'round')} of each:
+${messages.toLocaleString('en')} reply-button messages that were accepted before, ${concurrency} in flight, from the first to the last arrival at the same simulator, which answers at once.`
+}
+
+function acceptTable(pairs: Pair<AcceptedRound>[], { seconds }: Options): string {
+  const table = markdownTable(
     ['accepting', 'wa-dispatch', 'bare route'],
     [
-      row('requests per second', accepted, (one) => one.perSecond, 'whole'),
-      row('CPU of the API per request', accepted, (one) => one.cpuMs, 'milliseconds'),
-      row('CPU of Redis per request', accepted, (one) => one.redisCpuMs, 'milliseconds'),
-      row('commands in Redis per request, within scripts too', accepted, (one) => one.redisCommands, 'calls'),
+      row('requests per second', pairs, (one) => one.perSecond, 'whole'),
+      row('CPU of the API per request', pairs, (one) => one.cpuMs, 'milliseconds'),
+      row('CPU of Redis per request', pairs, (one) => one.redisCpuMs, 'milliseconds'),
+      row('commands in Redis per request, within scripts too', pairs, (one) => one.redisCommands, 'calls'),
     ],
   )
-  return `
-${dispatchTable}
+  return `${table}
 
-*script*: a BullMQ worker with one \`got.post\` in it, both with their defaults, no ledger, no limit, no log. Each round:
-${messages.toLocaleString('en')} reply-button messages that were accepted before, ${concurrency} in flight, from the first to the last arrival at the same simulator, which answers at once.
-
-${acceptTable}
-
-*bare route*: Fastify without a logger and a route that does \`queue.add(request.body)\`: no validation, no key, no ledger. Each round: ${seconds} s of autocannon with 50 connections.
-
-Medians of ${dispatched.length} rounds of each side, in turn, on the same Redis; *ratio*: the median of the pairs (lowest–highest). Made with
-\`${command}\` on ${now.toISOString().slice(0, 10)}: Node ${process.versions.node}, ${house.redisVersion}, ${availableParallelism()} cores (${cpus()[0]?.model.trim() || 'unknown'}) for all processes together.
-`.trim()
+*bare route*: Fastify without a logger and a route that does \`queue.add(request.body)\`: no validation, no key, no ledger. ${count(pairs.length, 'round')} of each: ${seconds} s of autocannon with 50 connections.`
 }

@@ -17,6 +17,11 @@ const formats = {
   milliseconds: (value: number) => `${number(2).format(value)} ms`,
   calls: (value: number) => number(1).format(value),
   bytes: (value: number) => `${number(0).format(value)} B`,
+  /** Given in milliseconds. */
+  microseconds: (value: number) => `${number(1).format(value * 1_000)} µs`,
+  /** Given in bytes. */
+  megabytes: (value: number) => `${number(0).format(value / 1e6)} MB`,
+  times: (value: number) => number(2).format(value),
 }
 
 /** @returns undefined when this machine does not tell that number */
@@ -51,6 +56,14 @@ export function markdownTable(
     .map(({ what, ours, theirs, ratio }) => `| ${what} | ${ours} | ${theirs} | ${ratio} |`)
   return [`| ${headings.join(' | ')} | ratio |`, '|---|--:|--:|--:|', ...lines].join('\n')
 }
+
+/** A table of numbers that are held against nothing. */
+export const figuresTable = (heading: string, figures: readonly [what: string, value: string][]): string =>
+  [`| ${heading} | |`, '|---|--:|', ...figures.map(([what, value]) => `| ${what} | ${value} |`)].join('\n')
+
+/** "1 round", "2,000 rounds" */
+export const count = (amount: number, one: string): string =>
+  `${number(0).format(amount)} ${one}${amount === 1 ? '' : 's'}`
 
 const START = '<!-- bench:start -->'
 const END = '<!-- bench:end -->'

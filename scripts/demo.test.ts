@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { checkoutDir } from './checkout.ts'
 import { isAlive } from './processes.ts'
 
-const timeoutMs = 150_000
+const timeoutMs = 240_000
 
 interface Run {
   child: ChildProcess
@@ -85,6 +86,28 @@ describe('the demo', { timeout: timeoutMs }, () => {
     ).toHaveLength(3)
     expect(output).toContain('/dashboard')
     expect(output).toContain('/docs')
+
+    const campaign = output.split('Campaign “')[1]!
+    const told = (pattern: RegExp) =>
+      (campaign.match(pattern) ?? []).slice(1).map((number) => Number(number.replace(',', '')))
+    const [accepted, rejected, duplicates, rows] = told(
+      /✓ ([\d,]+) accepted \+ (\d+) rejected \+ (\d+) duplicates = ([\d,]+) rows/,
+    )
+    expect(rows).toBe(5_000)
+    expect(accepted! + rejected! + duplicates!).toBe(5_000)
+    expect(rejected).toBeGreaterThan(0)
+    expect(duplicates).toBeGreaterThan(0)
+    expect(campaign).toMatch(/^ {2}lines \d+, \d+.* {2}\S/m)
+    expect(campaign.split('As they would go out')[1]!.match(/^ {2}line \d+ +\d+ +For /gm)).toHaveLength(3)
+    expect(campaign).toMatch(/ of 4,\d+ done · .* a second · ends at \d\d:\d\d:\d\d/)
+    expect(campaign).toMatch(/ done · paused for /)
+    expect(campaign).toMatch(/POST …\/retry {"codes":\["E110"\]}/)
+
+    const [, reportFile] = campaign.match(/^ {2}(\S+campaign-report\.csv) /m)!
+    const report = (await readFile(reportFile!, 'utf8')).trim().split('\r\n')
+    expect(report).toHaveLength(accepted! + 1)
+    expect(report[0]).toMatch(/^line,to,reference,id,request_id,state,/)
+
     expect(output).not.toContain('✗')
     // No terminal, no control sequences.
     expect(output).not.toContain('\u001b')
@@ -117,6 +140,17 @@ describe('the demo', { timeout: timeoutMs }, () => {
     await ended(pids)
     expect(run.output()).toContain('Stopping …')
     expect(run.output()).not.toContain('Summary')
+  })
+
+  test.concurrent('leaves nothing behind when it is interrupted in the middle of the campaign', async () => {
+    const run = demo()
+    await run.outputMatch(/ done · paused for /)
+    const pids = descendants(run.child.pid!)
+    run.child.kill('SIGINT')
+    expect(await run.exit).toBe(130)
+    await ended(pids)
+    expect(run.output()).toContain('Stopping …')
+    expect(run.output()).not.toContain('campaign-report.csv')
   })
 
   test('says only what to do when no Redis can be had', async () => {

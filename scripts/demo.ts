@@ -1,27 +1,36 @@
-import { relative } from 'node:path'
+import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { checkoutDir } from './checkout.ts'
-import { ApiClient, resetSimulator, takenMessages } from './demo/client.ts'
+import { type CampaignOptions, runCampaign } from './demo/campaign.ts'
+import { checkCampaign } from './demo/campaign-checks.ts'
+import { cancelCampaigns } from './demo/campaign-client.ts'
+import { readExample } from './demo/campaign-files.ts'
+import { ApiClient } from './demo/client.ts'
 import { type Closers, closeHouse, type House, logDir, startHouse } from './demo/house.ts'
 import { Progress } from './demo/progress.ts'
 import { readTemplates } from './demo/rows.ts'
 import { run } from './demo/run.ts'
-import { type LookedUp, writeChecks, writeLookUps, writeSummary } from './demo/summary.ts'
+import { resetSimulator, takenMessages } from './demo/simulator.ts'
+import { heading, type LookedUp, writeChecks, writeLookUps, writeSummary } from './demo/summary.ts'
 import { checkTally, countTakenUncertain, type Tally } from './demo/tally.ts'
-import { paint } from './demo/terminal.ts'
+import { amount, paint } from './demo/terminal.ts'
 import { NoRedisError } from './redis.ts'
 
-// npm run demo [-- --keep]: the whole way of two hundred messages, on this machine, against simulated providers.
+// npm run demo [-- --keep]: the whole way of two hundred messages and of a campaign, on this machine, against
+// simulated providers.
 
 const help = `Usage: npm run demo [-- --keep]
 
 Starts Redis, API, worker and the provider simulator on free ports of this machine, sends
 examples/recipients.csv through them while the simulated providers misbehave, and says what
-became of every row. Nothing leaves this machine.
+became of every row. Then runs a campaign over examples/campaign.csv: dry run, start, pause,
+resume, retry, report. Nothing leaves this machine.
 
   --keep      leave everything running until Ctrl-C
   -h, --help  this text`
+
+const examplesDir = `${checkoutDir}/examples`
 
 /** Exit codes of a process that was ended by a signal, as shells have them. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGPIPE: 141 } as const
@@ -62,13 +71,14 @@ async function demo(): Promise<number> {
 async function send(house: House): Promise<number> {
   const { apiUrl, simulatorUrl, key } = house
   const api = new ApiClient({ url: apiUrl, key, signal })
-  await leaveNothingOver(api)
+  const example = await readExample(`${examplesDir}/campaign.json`, `${examplesDir}/demo-accounts.json`)
+  await leaveNothingOver(api, example.request.account)
   await resetSimulator(simulatorUrl, signal)
 
   console.log(`Redis: ${house.redis}. API, worker and simulator run. Sending examples/recipients.csv …\n`)
   const progress = new Progress()
-  const templates = await readTemplates(`${checkoutDir}/examples/messages.json`)
-  const file = `${checkoutDir}/examples/recipients.csv`
+  const templates = await readTemplates(`${examplesDir}/messages.json`)
+  const file = `${examplesDir}/recipients.csv`
   const tally = await run({ api, file, templates, progress, signal })
   progress.end()
 
@@ -77,7 +87,8 @@ async function send(house: House): Promise<number> {
   const lookedUp = await lookUp(api, tally)
   writeLookUps(lookedUp)
   const found = { what: 'every request id leads to its message', holds: lookedUp.every(({ right }) => right) }
-  const allHold = writeChecks([...checkTally(tally, taken), found])
+  const messagesHold = writeChecks([...checkTally(tally, taken), found])
+  const campaignHolds = await sendCampaign({ api, simulatorUrl, example, signal })
 
   console.log(`\n${paint('bold', keep ? 'Running until Ctrl-C' : 'Addresses')}`)
   if (!keep) console.log('  They end with this run. To leave them running: npm run demo -- --keep')
@@ -86,16 +97,31 @@ async function send(house: House): Promise<number> {
   console.log(`  key        ${key}`)
   console.log(`  simulator  ${simulatorUrl}/simulator/summary`)
   console.log(`  logs       ${relative(process.cwd(), logDir)}`)
-  const example = lookedUp[0]?.requestId
-  if (keep && example) {
-    console.log(`\n  curl -H 'Authorization: Bearer ${key}' '${apiUrl}/v1/messages?request_id=${example}'`)
+  const requestId = lookedUp[0]?.requestId
+  if (keep && requestId) {
+    console.log(`\n  curl -H 'Authorization: Bearer ${key}' '${apiUrl}/v1/messages?request_id=${requestId}'`)
   }
   if (keep) await sleep(2 ** 31 - 1, undefined, { signal })
-  return allHold ? 0 : 1
+  return messagesHold && campaignHolds ? 0 : 1
 }
 
-/** Somebody's own Redis may still hold what an interrupted run left on the lanes; it is sent before we count. */
-async function leaveNothingOver(api: ApiClient): Promise<void> {
+/** @returns whether every check holds */
+async function sendCampaign(options: Omit<CampaignOptions, 'file' | 'reportFile'>): Promise<boolean> {
+  const { name, account } = options.example.request
+  console.log(heading(`Campaign “${name}” on ${account}, examples/campaign.csv`))
+  const reportFile = join(logDir, 'campaign-report.csv')
+  const tally = await runCampaign({ ...options, file: `${examplesDir}/campaign.csv`, reportFile })
+  console.log(heading('Report'))
+  console.log(`  ${relative(process.cwd(), reportFile)}  (${amount(tally.report.length)} rows)`)
+  return writeChecks(checkCampaign(tally))
+}
+
+/**
+ * Somebody's own Redis may still hold what an interrupted run left. Its campaign is cancelled; what is on the lanes
+ * is sent before we count.
+ */
+async function leaveNothingOver(api: ApiClient, account: string): Promise<void> {
+  await cancelCampaigns(api, account)
   const deadline = performance.now() + 20_000
   for (let told = false; (await api.backlog()) > 0; told = true) {
     if (!told) console.log('Sending what an earlier run left in this Redis …')

@@ -2,8 +2,15 @@
  * The ledger against a model of it: thousands of steps in random order, workers that die, answers that come late,
  * sweepers, operators and callers in between. After each step Redis must hold what the model says, and nothing that
  * may not be sent twice is given to anybody a second time unless it is known that nobody took it, or was decided so.
+ * Half of the messages are a campaign's, which is paused, resumed, cancelled, retried and finished meanwhile: its counts
+ * are at every moment what its messages say.
  */
 import {
+  type CampaignAction,
+  type CampaignId,
+  type CampaignRecord,
+  Campaigns,
+  CHUNK_ROWS,
   decide,
   Ledger,
   type MessageId,
@@ -54,12 +61,26 @@ interface Modelled {
   pardoned: number
 }
 
+interface ModelledCampaign {
+  state: CampaignRecord['state']
+  /** Rows that are messages. */
+  fed: number
+  /** What became of the others, when they will never be messages. */
+  unfedAs: 'cancelled' | 'expired' | undefined
+  finished: boolean
+  /** 0 for never. */
+  expiresAt: number
+}
+
 interface Model {
   now: number
   messages: (Modelled | undefined)[]
+  campaign: ModelledCampaign
 }
 interface Real {
   ledger: Ledger
+  campaigns: Campaigns
+  campaign: CampaignId
   ids: MessageId[]
   clock: { now: number }
   tokens: number
@@ -104,29 +125,61 @@ class Step implements fc.AsyncCommand<Model, Real> {
 }
 
 /** Everything that Redis says about the messages is what the model says. */
-async function compare(model: Model, { ledger, ids }: Real): Promise<void> {
+async function compare(model: Model, real: Real): Promise<void> {
+  const { ledger, ids } = real
   const known = model.messages.filter((message) => message !== undefined)
+  const single = model.messages.slice(0, COUNT).filter((message) => message !== undefined)
   expect(await ledger.depths(account)).toEqual({
-    waiting: known.filter(isWaiting).length,
+    waiting: single.filter(isWaiting).length,
     sending: known.filter(({ state }) => state === 'sending').length,
     uncertain: known.filter(({ state }) => state === 'uncertain').length,
   })
   const expiring = await ledger.list(account, 'expiring', '+inf', 0, 100)
   expect(expiring).toHaveLength(known.filter((one) => isWaiting(one) && one.expiresAt > 0).length)
-  for (const [index, id] of ids.entries()) {
-    const message = model.messages[index]
-    const record = await ledger.read(id)
-    expect(record === undefined).toBe(message === undefined)
-    if (!message || !record) continue
-    const { state, generation, requestId, due } = message
-    expect(record).toMatchObject({ state, generation, due: isWaiting(message) ? due : 0 })
-    expect(record.requestId).toBe(requestId)
-    expect((await ledger.content(id)) !== null).toBe(isOpen(message))
-    if (requestId !== undefined) expect((await ledger.findByRequestId(requestId))?.text).toBe(id.text)
-  }
-  // A bucket is forgotten some day exactly when nothing in it is under way.
+  await Promise.all(ids.map((id, index) => compareMessage(model.messages[index], id, ledger)))
+  // A bucket is forgotten some day exactly when nothing in it is under way; a campaign's, when the campaign is over.
   const retained = (await redis.ttl('wa:{1}:b:000000000')) > 0
-  expect(retained).toBe(known.length > 0 && !known.some(isOpen))
+  expect(retained).toBe(single.length > 0 && !single.some(isOpen))
+  await compareCampaign(model, real)
+}
+
+async function compareMessage(message: Modelled | undefined, id: MessageId, ledger: Ledger): Promise<void> {
+  const [record, content] = await Promise.all([ledger.read(id), ledger.content(id)])
+  expect(record === undefined).toBe(message === undefined)
+  if (!message || !record) return
+  const { state, generation, requestId, due } = message
+  expect(record).toMatchObject({ state, generation, due: isWaiting(message) ? due : 0 })
+  expect(record.requestId).toBe(requestId)
+  expect(content !== null).toBe(isOpen(message))
+  if (requestId !== undefined) expect((await ledger.findByRequestId(requestId))?.text).toBe(id.text)
+}
+
+async function compareCampaign(
+  { messages, campaign }: Model,
+  { ledger, campaigns, campaign: id, ids }: Real,
+): Promise<void> {
+  const fed = messages.slice(COUNT).filter((message) => message !== undefined)
+  const counts: Record<string, number> = {}
+  for (const { state } of fed) counts[state] = (counts[state] ?? 0) + 1
+  const unfed = COUNT - campaign.fed
+  if (unfed > 0) {
+    const state = campaign.unfedAs ?? 'queued'
+    counts[state] = (counts[state] ?? 0) + unfed
+  }
+  const record = (await campaigns.read(id))!
+  expect(record).toMatchObject({ state: campaign.state, fed: campaign.fed, total: COUNT })
+  expect(record.unfedAs).toBe(campaign.unfedAs)
+  expect(record.finishedAt !== undefined).toBe(campaign.finished)
+  expect(record.counts).toEqual(counts)
+  expect(await ledger.listOf(campaigns.waitingKey(id), '+inf', 0, 100)).toHaveLength(
+    fed.filter(isWaiting).length,
+  )
+  const [bucket] = await redis.keys(
+    `wa:{1}:b:${Math.floor(ids[COUNT]!.sequence / 16)
+      .toString(16)
+      .padStart(9, '0')}`,
+  )
+  if (bucket) expect(await redis.ttl(bucket)).toBe(-1)
 }
 
 const tick = (milliseconds: number) =>
@@ -144,24 +197,113 @@ const accept = (index: number, idempotent: boolean, delayMs: number, lifeMs: num
       const message = { id: real.ids[index]!, to: '919876543210', content: '{}', idempotent, expiresAt }
       const due = { ...message, ...(delayMs > 0 && { sendAt: now + delayMs }) }
       const answer = (await real.ledger.accept(account, [due]))[0]!
-      model.messages[index] ??= {
-        state: delayMs > 0 ? 'scheduled' : 'queued',
-        generation: 0,
-        due: now + delayMs,
-        expiresAt,
-        idempotent,
-        answered: false,
-        attempts: 0,
-        tries: 0,
-        token: '',
-        until: 0,
-        requestId: undefined,
-        fates: new Map(),
-        pardoned: 0,
-      }
+      const state = delayMs > 0 ? 'scheduled' : 'queued'
+      model.messages[index] ??= newMessage(state, now + delayMs, expiresAt, idempotent)
       expect(answer.state).toBe(model.messages[index].state)
     },
   )
+
+const newMessage = (
+  state: 'scheduled' | 'queued',
+  due: number,
+  expiresAt: number,
+  idempotent: boolean,
+): Modelled => ({
+  state,
+  generation: 0,
+  due,
+  expiresAt,
+  idempotent,
+  answered: false,
+  attempts: 0,
+  tries: 0,
+  token: '',
+  until: 0,
+  requestId: undefined,
+  fates: new Map(),
+  pardoned: 0,
+})
+
+/** @param late the asker knows an older cursor */
+const feed = (idempotent: boolean, late: boolean) =>
+  new Step(`feed the next row (idempotent ${idempotent}${late ? ', late' : ''})`, async (model, real) => {
+    const { campaign, now } = model
+    const row = Math.max(0, campaign.fed - (late ? 1 : 0))
+    if (row >= COUNT) return
+    const { expiresAt } = campaign
+    const id = real.ids[COUNT + row]!
+    const message = { id, to: '919876543210', content: '{}', idempotent, expiresAt, campaign: 1 }
+    const next = row + 1 < COUNT ? row + 1 : CHUNK_ROWS
+    const answer = await real.ledger.feed(account, real.campaign.number, [message], row, next)
+    const feeds = campaign.state === 'running' && campaign.unfedAs === undefined && row === campaign.fed
+    expect(answer).toEqual(feeds ? [{ state: 'queued', due: now }] : undefined)
+    if (!feeds) return
+    campaign.fed++
+    model.messages[COUNT + row] = newMessage('queued', now, expiresAt, idempotent)
+  })
+
+const act = (action: 'pause' | 'resume' | 'cancel' | 'expire' | 'finish') =>
+  new Step(`${action} the campaign`, async (model, real) => {
+    const { campaign, now } = model
+    const { state } = campaign
+    const open = COUNT - campaign.fed > 0 && campaign.unfedAs === undefined
+    const waits = model.messages.slice(COUNT).some((message) => message && isOpen(message))
+    const allowed = {
+      pause: state === 'running',
+      resume: state === 'paused',
+      cancel: state === 'running' || state === 'paused',
+      expire:
+        (state === 'running' || state === 'paused') &&
+        campaign.unfedAs === undefined &&
+        campaign.expiresAt > 0 &&
+        campaign.expiresAt <= now,
+      finish: state !== 'finished' && !campaign.finished && !open && !waits,
+    }[action]
+    if (allowed) {
+      if (action === 'pause') campaign.state = 'paused'
+      if (action === 'resume') campaign.state = 'running'
+      if (action === 'cancel') campaign.state = 'cancelled'
+      if (action === 'cancel') campaign.unfedAs ??= 'cancelled'
+      if (action === 'expire') campaign.unfedAs = 'expired'
+      if (action === 'finish') {
+        campaign.finished = true
+        if (state !== 'cancelled') campaign.state = 'finished'
+      }
+    }
+    expect(await real.campaigns.act(real.campaign, action as CampaignAction)).toEqual({
+      result: allowed ? 'done' : 'refused',
+      state: campaign.state,
+    })
+  })
+
+/** As the feeder does it. */
+const retry = new Step('retry the campaign', async (model, real) => {
+  const { campaign } = model
+  const { result } = await real.campaigns.act(real.campaign, 'retry')
+  expect(result).toBe(campaign.state === 'cancelled' ? 'refused' : 'done')
+  if (result === 'done') {
+    campaign.finished = false
+    if (campaign.state === 'finished') campaign.state = 'running'
+  }
+  const generations = await real.ledger.reopen(
+    account,
+    real.ids.slice(COUNT).map((id) => ({ id, content: '{}' })),
+  )
+  for (const [row, generation] of generations.entries()) {
+    const message = model.messages[COUNT + row]
+    const reopens = message?.state === 'failed' && campaign.state === 'running'
+    expect(generation).toBe(reopens ? message.generation + 1 : undefined)
+    if (!reopens) continue
+    const { attempts: pardoned } = message
+    Object.assign(message, { state: 'queued', due: model.now, answered: false, tries: 0, pardoned })
+    message.generation++
+  }
+  const { retry } = (await real.campaigns.read(real.campaign))!
+  if (retry) await real.campaigns.keepRetry(real.campaign, retry, undefined)
+})
+
+/** A message alone is in none. */
+const campaignOf = (index: number, { campaign }: Model) => (index < COUNT ? undefined : campaign.state)
 
 /** @param older how many generations behind the job is; `again`: the same asker, whose answer was lost */
 const claim = (index: number, older: number, again: boolean) =>
@@ -185,6 +327,11 @@ const claim = (index: number, older: number, again: boolean) =>
       message.state = 'expired'
       return expect(result).toEqual({ kind: 'expired' })
     }
+    if (campaignOf(index, model) === 'cancelled') {
+      message.state = 'cancelled'
+      return expect(result).toEqual({ kind: 'stale', state: 'cancelled' })
+    }
+    if (campaignOf(index, model) === 'paused') return expect(result).toEqual({ kind: 'parked' })
     if (message.due > model.now)
       return expect(result).toEqual({ kind: 'early', inMs: message.due - model.now })
 
@@ -227,7 +374,9 @@ async function applySettlement(
   const counts =
     (newest && message.state === 'sending') ||
     (newest && message.state === 'uncertain' && kind !== 'uncertain' && kind !== 'unreadable') ||
-    (newest && isWaiting(message) && decided) ||
+    (newest &&
+      isWaiting(message) &&
+      (kind === 'accepted' || (decided && message.fates.get(attempt) === 'unknown'))) ||
     // Decided without knowing, and then the answer came.
     (newest &&
       (message.state === 'submitted' || message.state === 'failed') &&
@@ -236,7 +385,9 @@ async function applySettlement(
     (attempt === message.attempts + 1 && isWaiting(message))
   const due = model.now + (settlement.inMs ?? 0)
   const waits = ['scheduled', 'queued', 'retrying'].includes(settlement.state)
-  const state = waits && expiresAt > 0 && due >= expiresAt ? 'expired' : settlement.state
+  let { state } = settlement
+  if (waits && expiresAt > 0 && due >= expiresAt) state = 'expired'
+  if (waits && campaignOf(index, model) === 'cancelled') state = 'cancelled'
   expect(result).toEqual({ settled: counts, state: counts ? state : message.state })
   if (!counts) return
   message.attempts = attempt
@@ -283,7 +434,9 @@ const resolve = (index: number, as: 'submitted' | 'failed' | 'resend' | 'hold', 
     const changes = message?.state === 'uncertain'
     if (changes && (as === 'submitted' || as === 'failed')) message.state = as
     // A rule never sends again what was answered with a 2xx.
-    if (changes && as === 'resend' && !(byRule && message.answered)) {
+    const sendsAgain = changes && as === 'resend' && !(byRule && message.answered)
+    if (sendsAgain && campaignOf(index, model) === 'cancelled') message.state = 'cancelled'
+    else if (sendsAgain) {
       const pardoned = message.attempts
       Object.assign(message, { state: 'queued', due: model.now, answered: false, pardoned })
       message.generation++
@@ -294,8 +447,10 @@ const resolve = (index: number, as: 'submitted' | 'failed' | 'resend' | 'hold', 
 /** The usual way, so that chances are good to get further than the first step. */
 const attempt = (index: number, kind: OutcomeKind) => [claim(index, 0, false), settle(index, 0, kind)]
 
+/** Messages alone, and rows of the campaign, whose messages come behind them. */
 const COUNT = 3
-const index = fc.nat({ max: COUNT - 1 })
+const single = fc.nat({ max: COUNT - 1 })
+const index = fc.nat({ max: 2 * COUNT - 1 })
 const older = fc.constantFrom(0, 0, 0, 1)
 const kinds = fc.constantFrom(...(Object.keys(outcomes) as OutcomeKind[]), 'uncertain', 'unreadable')
 const decisions = fc.constantFrom('submitted', 'failed', 'resend', 'resend', 'resend', 'hold')
@@ -306,8 +461,11 @@ const inSequence = (name: string, steps: Step[]) =>
 const steps = [
   fc.constantFrom(1, 400, 1_000, 3_000, 6_000).map(tick),
   fc
-    .tuple(index, fc.boolean(), fc.constantFrom(0, 0, 800), fc.constantFrom(0, 0, 2_500))
+    .tuple(single, fc.boolean(), fc.constantFrom(0, 0, 800), fc.constantFrom(0, 0, 2_500))
     .map((a) => accept(...a)),
+  fc.tuple(fc.boolean(), fc.constantFrom(false, false, true)).map((a) => feed(...a)),
+  fc.constantFrom('pause' as const, 'resume' as const, 'resume' as const, 'expire' as const).map(act),
+  fc.constantFrom(act('finish'), act('finish'), retry, retry, retry, act('cancel')),
   fc.tuple(index, older, fc.boolean()).map((a) => claim(...a)),
   fc.tuple(index, fc.constantFrom(0, 0, 0, 0, -1, 1), kinds).map((a) => settle(...a)),
   fc.tuple(index, kinds).map(([of, kind]) => inSequence(`attempt ${of} (${kind})`, attempt(of, kind))),
@@ -317,19 +475,54 @@ const steps = [
   fc.tuple(index, decisions, fc.boolean()).map((a) => resolve(...a)),
 ]
 
+async function startCampaign(ledger: Ledger, expiresAt: number) {
+  const campaigns = new Campaigns({ redis, ledger, retentionDays: 7 })
+  const campaign = await campaigns.create({
+    name: 'autumn',
+    account,
+    message: {},
+    priority: 'bulk',
+    weight: 1,
+    ...(expiresAt > 0 && { expiresAt }),
+  })
+  const packed = Array.from({ length: COUNT }, (_, row) => ({
+    line: row + 1,
+    to: String(919_876_543_210 + row),
+    values: [],
+  }))
+  await campaigns.store(campaign, {}, 0, campaigns.pack(packed, new Map()))
+  await campaigns.act(campaign, 'start')
+  const chunk = (await campaigns.chunk(campaign, 0))!
+  return { campaigns, campaign, rows: packed.map((_, row) => campaigns.messageId(campaign, chunk, row)) }
+}
+
 test('the ledger is what its model says, whatever comes in whatever order', async () => {
   let taken = 0
+  const walk = fc.commands(steps, { maxCommands: 80, size: 'max' })
   await fc.assert(
-    fc.asyncProperty(fc.commands(steps, { maxCommands: 80, size: 'max' }), async (commands) => {
+    fc.asyncProperty(walk, fc.constantFrom(0, 0, 9_000), async (commands, lifeMs) => {
       await redis.flushall()
       const clock = { now: 1_790_000_000_000 }
       const ledger = new Ledger({ redis, retentionDays: 7, clock: () => clock.now })
       await ledger.open([account])
       const ids = await ledger.createIds(account, COUNT)
+      const expiresAt = lifeMs > 0 ? clock.now + lifeMs : 0
+      const { campaigns, campaign, rows } = await startCampaign(ledger, expiresAt)
+      const campaignModel = {
+        state: 'running',
+        fed: 0,
+        unfedAs: undefined,
+        finished: false,
+        expiresAt,
+      } satisfies ModelledCampaign
       await fc.asyncModelRun(
         () => ({
-          model: { now: clock.now, messages: Array.from({ length: COUNT }) } as Model,
-          real: { ledger, ids, clock, tokens: 0 },
+          model: {
+            now: clock.now,
+            messages: Array.from({ length: 2 * COUNT }),
+            campaign: campaignModel,
+          } as Model,
+          real: { ledger, campaigns, campaign, ids: [...ids, ...rows], clock, tokens: 0 },
         }),
         commands,
       )

@@ -5,13 +5,6 @@ import type { Row } from './rows.ts'
 /** What the API says about one message of a batch. */
 export type Result = { id: string; error?: undefined } | { error: { detail: string } }
 
-/** What the simulator remembers of a message that it took. */
-export interface TakenMessage {
-  recipient: string
-  type: 'reaction' | 'interactive'
-  requestId: string
-}
-
 /** Requests at once when many messages are read: enough to be quick, few enough not to be a load. */
 const readersAtOnce = 8
 const callTimeoutMs = 30_000
@@ -37,22 +30,12 @@ export class ApiClient {
    */
   async send(rows: readonly Row[], idempotencyKey: string): Promise<Result[]> {
     const body = JSON.stringify({ messages: rows.map(({ request }) => request) })
-    for (let triesLeft = 5; ; triesLeft -= 1) {
-      const response = await this.#fetch('/v1/messages/batch', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
-        body,
-      })
-      if (response.status === 503 && triesLeft > 1) {
-        await response.body?.cancel()
-        const seconds = Number(response.headers.get('retry-after') ?? 1)
-        await sleep(seconds * 1_000, undefined, { signal: this.#signal })
-        continue
-      }
-      const { results } = await this.#read<{ results: Result[] }>(response)
-      if (results.length !== rows.length) throw new Error('the API did not answer for every message')
-      return results
-    }
+    const { results } = await this.post<{ results: Result[] }>('/v1/messages/batch', {
+      headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
+      body,
+    })
+    if (results.length !== rows.length) throw new Error('the API did not answer for every message')
+    return results
   }
 
   /** Reads messages by id, several at once. */
@@ -61,7 +44,7 @@ export class ApiClient {
     const found: MessageView[] = []
     const reader = async () => {
       for (let id = left.pop(); id !== undefined; id = left.pop()) {
-        found.push(await this.#get<MessageView>(`/v1/messages/${id}`))
+        found.push(await this.get<MessageView>(`/v1/messages/${id}`))
       }
     }
     await Promise.all(Array.from({ length: readersAtOnce }, reader))
@@ -71,19 +54,37 @@ export class ApiClient {
   /** The message that a provider calls so. */
   async findByRequestId(requestId: string): Promise<MessageView | undefined> {
     const query = new URLSearchParams({ request_id: requestId })
-    const { items } = await this.#get<{ items: MessageView[] }>(`/v1/messages?${query}`)
+    const { items } = await this.get<{ items: MessageView[] }>(`/v1/messages?${query}`)
     return items[0]
   }
 
   /** How many messages wait on all lanes, or are in hand. */
   async backlog(): Promise<number> {
-    const { items } = await this.#get<{ items: { depth: Record<string, number> }[] }>('/v1/accounts')
+    const { items } = await this.get<{ items: { depth: Record<string, number> }[] }>('/v1/accounts')
     const depths = items.map(({ depth }) => depth.waiting! + depth.delayed! + depth.active!)
     return depths.reduce((sum, depth) => sum + depth, 0)
   }
 
-  async #get<Body>(path: string): Promise<Body> {
+  async get<Body>(path: string): Promise<Body> {
     return this.#read(await this.#fetch(path))
+  }
+
+  /** Asks again while the API says that it cannot just now. What must not happen twice has an idempotency key. */
+  async post<Body>(path: string, init: RequestInit = {}): Promise<Body> {
+    for (let triesLeft = 5; ; triesLeft -= 1) {
+      const response = await this.#fetch(path, { ...init, method: 'POST' })
+      if (response.status !== 503 || triesLeft === 1) return this.#read(response)
+      await response.body?.cancel()
+      const seconds = Number(response.headers.get('retry-after') ?? 1)
+      await sleep(seconds * 1_000, undefined, { signal: this.#signal })
+    }
+  }
+
+  /** An answer of any length, as it comes. */
+  async stream(path: string, accept: string): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const response = await this.#fetch(path, { headers: { accept } })
+    if (!response.ok || !response.body) throw new Error(`${response.url}: ${response.status}`)
+    return response.body
   }
 
   #fetch(path: string, { headers, ...init }: RequestInit = {}): Promise<Response> {
@@ -100,19 +101,4 @@ export class ApiClient {
     if (!response.ok) throw new Error(`${response.url}: ${response.status} ${text.slice(0, 500)}`)
     return JSON.parse(text)
   }
-}
-
-/** Forgets what an earlier run had the simulator do; its rules begin anew. */
-export async function resetSimulator(simulatorUrl: string, signal: AbortSignal): Promise<void> {
-  const response = await fetch(`${simulatorUrl}/simulator/reset`, { method: 'POST', signal })
-  if (!response.ok) throw new Error(`the simulator cannot be reset: ${response.status}`)
-}
-
-/** Every message that the simulated providers took, as often as they took it. */
-export async function takenMessages(simulatorUrl: string, signal: AbortSignal): Promise<TakenMessage[]> {
-  const query = 'accepted=true&detail=false&format=ndjson'
-  const response = await fetch(`${simulatorUrl}/simulator/requests?${query}`, { signal })
-  if (!response.ok) throw new Error(`the simulator does not tell what came in: ${response.status}`)
-  const lines = (await response.text()).split('\n').filter(Boolean)
-  return lines.map((line) => JSON.parse(line))
 }

@@ -2,7 +2,7 @@ import { countStates, isOpen, type Tally } from './tally.ts'
 import { bar, LiveBlock, padded, paint } from './terminal.ts'
 
 /** Without a terminal, a line is written this often. */
-const lineEveryMs = 2_000
+export const lineEveryMs = 2_000
 
 /** In the order in which they are shown. */
 const colours: Record<string, Parameters<typeof paint>[0]> = {
@@ -43,11 +43,12 @@ export class Progress {
   }
 }
 
-const separator = () => paint('dim', ' · ')
+export const separator = () => paint('dim', ' · ')
+
+const states = ({ views }: Tally): string => showStates(new Map(countStates(views.values())))
 
 /** Always in the same order, so that the eye finds them again. */
-function states({ views }: Tally): string {
-  const counts = new Map(countStates(views.values()))
+export function showStates(counts: ReadonlyMap<string, number>): string {
   const known = Object.keys(colours).filter((state) => counts.has(state))
   const others = [...counts.keys()].filter((state) => !known.includes(state)).sort()
   return [...known, ...others]

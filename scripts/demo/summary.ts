@@ -9,7 +9,7 @@ export interface LookedUp {
   right: boolean
 }
 
-const heading = (text: string): string => `\n${paint('bold', text)}`
+export const heading = (text: string): string => `\n${paint('bold', text)}`
 
 /** Writes what became of the rows. `takenUncertain`: see countTakenUncertain. */
 export function writeSummary(tally: Tally, takenUncertain: number): void {

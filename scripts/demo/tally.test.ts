@@ -1,6 +1,6 @@
 import type { MessageView } from '@wa-dispatch/dispatch'
 import { expect, test } from 'vitest'
-import type { TakenMessage } from './client.ts'
+import type { TakenMessage } from './simulator.ts'
 import { checkTally, countTakenUncertain, type Tally } from './tally.ts'
 
 /** Three buttons and a reaction: submitted, failed, uncertain, submitted; and a refused row. */

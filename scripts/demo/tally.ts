@@ -1,5 +1,5 @@
 import type { MessageView } from '@wa-dispatch/dispatch'
-import type { TakenMessage } from './client.ts'
+import type { TakenMessage } from './simulator.ts'
 
 /** States in which something will still happen by itself. */
 const openStates: ReadonlySet<string> = new Set(['scheduled', 'queued', 'retrying', 'sending'])

@@ -77,3 +77,6 @@ export class LiveBlock {
 
 const cut = (line: string, length: number): string =>
   [...stripVTControlCharacters(line)].slice(0, length).join('')
+
+/** A number for people: 4,966. */
+export const amount = (count: number): string => count.toLocaleString('en-GB')

@@ -2,8 +2,9 @@
  * Loaded in front of a process (`node --import`): ends it with SIGKILL at an exact point, as a power cut would.
  * Everybody waits at that point; when the last one expected is there, the process ends.
  *
- * KILL_AT: `accepted` (stored, its job not yet added) · `before-claim` · `claimed` (nothing written yet) ·
- * `before-settle` (the answer is there, not written down). KILL_WITH: how many are there at that moment, 1 by default.
+ * KILL_AT: `accepted` (stored, its job not yet added) · `fed` (rows of a campaign are messages, their jobs not yet
+ * added) · `before-claim` · `claimed` (nothing written yet) · `before-settle` (the answer is there, not written down).
+ * KILL_WITH: how many are there at that moment, 1 by default.
  */
 import { Ledger } from '@wa-dispatch/dispatch'
 
@@ -30,6 +31,9 @@ const nothing = () => undefined
 switch (process.env.KILL_AT) {
   case 'accepted':
     around(Ledger.prototype, 'accept', nothing, strike)
+    break
+  case 'fed':
+    around(Ledger.prototype, 'feed', nothing, strike)
     break
   case 'before-claim':
     around(Ledger.prototype, 'claim', strike, nothing)

@@ -69,7 +69,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
     genReqId: requestIdOf,
     bodyLimit: BODY_BYTES,
     requestTimeout: requestMs,
-    http: { connectionsCheckingInterval: lookMs },
+    // Node swaps the two limits where the one for the headers is the longer one; its own is a minute.
+    http: { headersTimeout: requestMs, connectionsCheckingInterval: lookMs },
     // Refusals of the framework that happen before any route is known.
     frameworkErrors: (error, request, reply) =>
       void sendProblem(reply.header('x-request-id', request.id) as never, asProblem(error)),

@@ -6,7 +6,7 @@ import fc, { type Arbitrary } from 'fast-check'
 import type { LightMyRequestResponse } from 'fastify'
 import { afterAll, describe, expect, it } from 'vitest'
 import { useRedis } from '../../../test/redis.ts'
-import { message, startApi } from './testing.ts'
+import { campaign, message, startApi } from './testing.ts'
 
 const SEED = 20_261_122
 const RUNS = 400
@@ -14,6 +14,14 @@ const HANG_MS = 10_000
 
 const redis = await useRedis(afterAll)
 const api = await startApi(redis.url)
+
+/** Campaigns that requests may meet, start and cancel. */
+async function makeCampaigns(): Promise<string[]> {
+  const made = await Promise.all(
+    [1, 2, 3].map(() => api.inject({ method: 'POST', url: '/v1/campaigns', payload: campaign() })),
+  )
+  return made.map((answer) => answer.json().id)
+}
 
 interface Schema {
   $ref?: string
@@ -98,7 +106,9 @@ function fit(schema: Schema): Arbitrary<unknown> {
 }
 
 /** What fits although the document cannot say it: without this little would get inside. */
-const fitting: Record<string, Arbitrary<string>> = {
+const fitting: Record<string, Arbitrary<unknown>> = {
+  name: fc.string({ unit: 'binary', minLength: 1, maxLength: 60 }),
+  message: fc.constantFrom(campaign().message as object, message().message as object),
   account: fc.constantFrom('kaleyra-in', 'gupshup-main', 'zixflow-old'),
   to: fc.stringMatching(/^\+?[1-9]\d{6,14}$/),
   emoji: fc.constantFrom('😀', '', '🏳️‍🌈', '👍🏽'),
@@ -141,12 +151,49 @@ const headerText = fc
 const rarely = <Value>(values: Arbitrary<Value>) =>
   fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: values })
 
-const requestsOf = (path: string, method: string, { parameters = [], requestBody }: Operation) =>
+interface Body {
+  type: string
+  payload: string | undefined
+}
+
+/** Files of recipients, more or less. */
+const cells = fc.oneof(
+  fitting.to!,
+  texts,
+  fc.constantFrom(
+    'to',
+    'name',
+    'reference',
+    '',
+    '"',
+    '"a, b"',
+    '{"to":"919876543210","variables":{"name":"Asha"}}',
+  ),
+)
+const files = fc
+  .tuple(
+    fc.oneof(
+      { weight: 4, arbitrary: fc.constantFrom('to,name\n', 'to,reference,name\r\n', '\ufeffto,name\n') },
+      { weight: 1, arbitrary: texts },
+      { weight: 1, arbitrary: fc.constant('') },
+    ),
+    fc.array(fc.array(cells, { minLength: 1, maxLength: 4 }), { maxLength: 20 }),
+    fc.constantFrom('\n', '\r\n', '\r'),
+  )
+  .map(([header, lines, end]) => header + lines.map((line) => line.join(',')).join(end))
+
+const requestsOf = (
+  path: string,
+  method: string,
+  { parameters = [], requestBody }: Operation,
+  campaigns: string[],
+) =>
   fc.record({
     method: fc.constant(method.toUpperCase()),
     ids: fc.oneof(
       texts,
       fc.constantFrom('kaleyra-in', 'msg_00010000000000e0634687', 'msg_0001000000000000000000'),
+      fc.constantFrom(...campaigns),
     ),
     query: fc.record(
       Object.fromEntries(
@@ -164,15 +211,27 @@ const requestsOf = (path: string, method: string, { parameters = [], requestBody
       'idempotency-key': rarely(fc.oneof(headerText, fc.constantFrom('one', 'two'))),
       'x-request-id': rarely(headerText),
       'content-type': rarely(headerText),
+      'content-encoding': rarely(fc.constantFrom('gzip', 'identity', 'br')),
       accept: rarely(headerText),
     }),
-    body: requestBody
-      ? near(requestBody.content['application/json']!.schema)
-      : fc.option(anything, { freq: 6 }),
+    body: bodiesOf(requestBody),
     path: fc.constant(path),
   })
 
-const given = (fields: Record<string, string | undefined>) =>
+/** As the document says, of whichever type; a file as the text that it is. */
+function bodiesOf(requestBody: Operation['requestBody']): Arbitrary<Body | undefined> {
+  const json = (value: unknown): Body => ({ type: 'application/json', payload: JSON.stringify(value) })
+  if (!requestBody) {
+    return rarely(anything.map(json))
+  }
+  const bodies = Object.entries(requestBody.content).map(([type, { schema }]): Arbitrary<Body> => {
+    if (type === 'application/json') return near(schema).map(json)
+    return files.map((payload) => ({ type, payload }))
+  })
+  return fc.oneof(...bodies)
+}
+
+const given = (fields: Record<string, unknown>) =>
   Object.entries(fields).filter((pair): pair is [string, string] => pair[1] !== undefined)
 
 async function within(answer: Promise<LightMyRequestResponse>): Promise<LightMyRequestResponse> {
@@ -197,7 +256,9 @@ function expectOrderly(answer: LightMyRequestResponse): void {
     detail: expect.any(String),
   })
   for (const error of problem.errors ?? []) {
-    expect(error).toEqual({ path: expect.any(String), message: expect.stringMatching(/./) })
+    // Of a field, or of a line of a file.
+    const place = 'line' in error ? { line: expect.any(Number) } : { path: expect.any(String) }
+    expect(error).toEqual({ ...place, message: expect.stringMatching(/./) })
   }
   expect(body).not.toMatch(/node_modules|\.ts:|\.js:/)
 }
@@ -209,10 +270,11 @@ describe('whatever is sent', () => {
     for (const [method, operation] of Object.entries(methods)) {
       it(`${method.toUpperCase()} ${path} answers in good order`, { timeout: 120_000 }, async () => {
         const statuses = new Set<number>()
+        const campaigns = await makeCampaigns()
         reached.set(`${method.toUpperCase()} ${path}`, statuses)
         await fc.assert(
           fc.asyncProperty(
-            requestsOf(path, method, operation),
+            requestsOf(path, method, operation, campaigns),
             async ({ ids, query, more, headers, body }) => {
               const search = new URLSearchParams([...given(query), ...(more ? [more] : [])]).toString()
               const id = encodeURIComponent(ids.toWellFormed())
@@ -221,12 +283,10 @@ describe('whatever is sent', () => {
                   method: method.toUpperCase() as 'GET',
                   url: `${path.replace('{id}', id)}${search && `?${search}`}`,
                   headers: {
-                    ...(body !== undefined && body !== null && { 'content-type': 'application/json' }),
+                    ...(body && { 'content-type': body.type }),
                     ...Object.fromEntries(given(headers)),
                   },
-                  ...(method !== 'get' &&
-                    body !== undefined &&
-                    body !== null && { payload: JSON.stringify(body) }),
+                  ...(method !== 'get' && body?.payload !== undefined && { payload: body.payload }),
                 }),
               )
               statuses.add(answer.statusCode)
@@ -243,6 +303,11 @@ describe('whatever is sent', () => {
     expect([...reached.get('POST /v1/messages')!]).toEqual(expect.arrayContaining([202, 400]))
     expect([...reached.get('POST /v1/messages/batch')!]).toEqual(expect.arrayContaining([202, 400]))
     expect([...reached.get('GET /v1/messages')!]).toEqual(expect.arrayContaining([200, 400]))
+    expect([...reached.get('POST /v1/campaigns')!]).toEqual(expect.arrayContaining([201, 400]))
+    expect([...reached.get('POST /v1/campaigns/{id}/recipients')!]).toEqual(
+      expect.arrayContaining([200, 400, 404]),
+    )
+    expect([...reached.get('GET /v1/campaigns')!]).toEqual(expect.arrayContaining([200, 400]))
   })
 
   it('bodies that are not JSON, and addresses that are not there, answer in good order', {

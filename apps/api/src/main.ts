@@ -1,4 +1,5 @@
 /** The API's composition root. */
+import './small-heap.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigurationError, connectRedis, exitOnFault } from '@wa-dispatch/dispatch'
 import closeWithGrace from 'close-with-grace'

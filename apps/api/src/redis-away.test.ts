@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { useRedis } from '../../../test/redis.ts'
-import { message, startApi, type TestApi } from './testing.ts'
+import { campaign, message, startApi, type TestApi } from './testing.ts'
 
 const redis = await useRedis(afterAll)
 /** A command is given up after 3 s; a request makes two or three of them one after the other. */
@@ -16,6 +16,18 @@ const requests = [
   { method: 'GET', url: '/v1/messages/msg_00010000000000e0634687' },
   { method: 'POST', url: '/v1/messages/msg_00010000000000e0634687/cancel' },
   { method: 'POST', url: '/v1/messages/msg_00010000000000e0634687/resolve', payload: { as: 'failed' } },
+  { method: 'POST', url: '/v1/campaigns', payload: campaign() },
+  { method: 'POST', url: '/v1/campaigns', payload: campaign(), headers: { 'idempotency-key': 'made' } },
+  {
+    method: 'POST',
+    url: '/v1/campaigns/cmp_00010000000100000000/recipients',
+    payload: 'to,name\n919876543210,Asha\n',
+    headers: { 'content-type': 'text/csv' },
+  },
+  { method: 'POST', url: '/v1/campaigns/cmp_00010000000100000000/start' },
+  { method: 'POST', url: '/v1/campaigns/cmp_00010000000100000000/retry' },
+  { method: 'GET', url: '/v1/campaigns' },
+  { method: 'GET', url: '/v1/campaigns/cmp_00010000000100000000' },
   { method: 'GET', url: '/v1/accounts' },
   { method: 'POST', url: '/v1/accounts/kaleyra-in/pause' },
 ] as const

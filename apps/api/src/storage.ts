@@ -109,6 +109,9 @@ export class Storage {
   /** Asks Redis; takes as long as one command may take at most. */
   async state(): Promise<StorageState> {
     const ledger = this.#opened ? 'open' : 'closed'
+    // While Redis reads its file, INFO is answered and nothing else is.
+    const connected = [this.redis, this.#laneRedis].every(({ status }) => status === 'ready')
+    if (!connected) return { redis: 'away', ledger, unsafe: [] }
     try {
       return { redis: 'up', ledger, unsafe: (await checkFitness(this.redis)).unsafe }
     } catch {

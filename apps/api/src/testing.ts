@@ -4,7 +4,7 @@ import { connectRedis, parseAccounts, whenReady } from '@wa-dispatch/dispatch'
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
 import { afterAll } from 'vitest'
-import { type App, buildApp } from './app.ts'
+import { type App, type AppOptions, buildApp } from './app.ts'
 import type { ApiKey, Scope } from './config.ts'
 import { Storage } from './storage.ts'
 
@@ -58,18 +58,25 @@ export interface TestApiOptions {
   keys?: ApiKey[]
   authenticates?: boolean
   requestsPerSecond?: number
+  timeouts?: AppOptions['timeouts']
   /** False: do not wait until the ledger is open. */
   ready?: boolean
 }
 
 /** Ends with the file. */
 export async function startApi(redisUrl: string, options: TestApiOptions = {}): Promise<TestApi> {
-  const { keys = testKeys, authenticates = true, requestsPerSecond = 1_000_000, ready = true } = options
+  const {
+    keys = testKeys,
+    authenticates = true,
+    requestsPerSecond = 1_000_000,
+    timeouts = {},
+    ready = true,
+  } = options
   const logged: string[] = []
   const log = pino({ level: 'info' }, { write: (line) => void logged.push(line) })
   const redis = connectRedis(redisUrl, 'api', log)
   const storage = new Storage({ redis, accounts: testAccounts, retentionDays: 1, log })
-  const app = await buildApp({ log, storage, keys, authenticates, requestsPerSecond })
+  const app = await buildApp({ log, storage, keys, authenticates, requestsPerSecond, timeouts })
   storage.start()
   if (ready) {
     await whenReady(redis, 10_000)
@@ -100,6 +107,21 @@ export async function startApi(redisUrl: string, options: TestApiOptions = {}): 
 }
 
 export const reaction = { type: 'reaction', reaction: { message_id: 'wamid.HBgLMxxx', emoji: '😀' } }
+
+/** The body of `POST /v1/campaigns`; its rows have a variable `name`. */
+export const campaign = (more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  name: 'autumn',
+  account: 'kaleyra-in',
+  message: {
+    type: 'interactive',
+    interactive: {
+      type: 'button',
+      body: { text: 'Hello {{name}}, does Tuesday suit you?' },
+      action: { buttons: [{ type: 'reply', reply: { id: 'yes', title: 'Yes' } }] },
+    },
+  },
+  ...more,
+})
 
 export const message = (more: Record<string, unknown> = {}): Record<string, unknown> => ({
   account: 'kaleyra-in',

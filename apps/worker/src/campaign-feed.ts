@@ -40,19 +40,27 @@ export class CampaignFeed {
   /** @returns entries for the lane, at most `count`; none when there are none or somebody else feeds */
   async take(count: number): Promise<LaneEntry[]> {
     const entries: LaneEntry[] = []
-    while (entries.length < count) {
-      const record = await this.#dependencies.campaigns.read(this.#id)
-      if (record?.state !== 'running') break
-      const most = Math.min(count - entries.length, FED_TOGETHER)
-      const some = record.retry
-        ? await this.#retry(record, record.retry, most)
-        : await this.#feed(record, most)
-      if (!some) break
-      entries.push(...some)
-      // A retry that found nothing goes on in the next round: others have a turn.
-      if (record.retry && some.length === 0) break
+    try {
+      while (entries.length < count && (await this.#takeSome(entries, count - entries.length))) {
+        // There may be more.
+      }
+    } catch (error) {
+      // What is in the ledger by now goes to the lane; the next call meets the same fault.
+      if (entries.length === 0) throw error
     }
     return entries
+  }
+
+  /** @returns whether another call may find more */
+  async #takeSome(entries: LaneEntry[], count: number): Promise<boolean> {
+    const record = await this.#dependencies.campaigns.read(this.#id)
+    if (record?.state !== 'running') return false
+    const most = Math.min(count, FED_TOGETHER)
+    const some = record.retry ? await this.#retry(record, record.retry, most) : await this.#feed(record, most)
+    if (!some) return false
+    entries.push(...some)
+    // A retry that found nothing goes on in the next round: others have a turn.
+    return !(record.retry && some.length === 0)
   }
 
   async #chunkAt(cursor: number): Promise<Chunk | undefined> {
@@ -176,6 +184,7 @@ export class CampaignFeed {
       type: String(definition.message.type),
       reference: reference ?? definition.reference,
       priority: definition.priority,
+      ofCampaign: true,
       delayMs: 0,
     }
   }

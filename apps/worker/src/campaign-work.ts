@@ -27,12 +27,14 @@ export async function doLaneWork(
   isOver: () => boolean,
 ): Promise<void> {
   const { campaigns } = dependencies
-  const work = workOf[record.laneWork]
+  const { laneWork } = record
+  if (!laneWork) return
+  const work = workOf[laneWork.kind]
   for await (const ids of waitingOf(record, dependencies)) {
     if (isOver()) return
     await work?.(record, ids, lane, dependencies)
   }
-  await campaigns.laneWorkDone(record.id, record.laneWork)
+  await campaigns.laneWorkDone(record.id, laneWork.run)
 }
 
 type Work = (
@@ -66,7 +68,8 @@ const workOf: Record<number, Work> = {
       if (!job) return []
       const { generation, due } = job
       const { priority, message } = definition
-      return { id, generation, to, type: String(message.type), reference, priority, delayMs: due - now }
+      const type = String(message.type)
+      return { id, generation, to, type, reference, priority, ofCampaign: true, delayMs: due - now }
     })
     await addToLane(lane, entries)
   },

@@ -61,6 +61,7 @@ export class Feeder {
   #running: Promise<void> | undefined
   #closed = false
   #forgotAt = 0
+  readonly #forgetFrom = new Map<string, number>()
 
   constructor(options: FeederOptions) {
     this.#options = options
@@ -139,7 +140,7 @@ export class Feeder {
     }
     if (definition.expiresAt !== undefined && definition.expiresAt <= now && !record.unfedAs)
       await campaigns.act(id, 'expire')
-    if (record.laneWork !== 0) {
+    if (record.laneWork) {
       this.#work(record, () => doLaneWork(record, lane, this.#options, () => this.#closed))
       return false
     }
@@ -189,7 +190,7 @@ export class Feeder {
     await Promise.all(
       hungry.map(async (record) => {
         const count = wanted.get(record.id.text) ?? 0
-        if (count > 0) fed.set(record.id.text, await this.#feedOf(record, account).take(count))
+        if (count > 0) fed.set(record.id.text, await this.#takeFrom(record, account, count))
       }),
     )
     // In the order of the shares, so that the lane serves them finely mixed.
@@ -197,6 +198,17 @@ export class Feeder {
     for (let from = 0; from < entries.length; from += ADDED_TOGETHER)
       await addToLane(lane, entries.slice(from, from + ADDED_TOGETHER))
     return entries.length === MOST_IN_A_ROUND
+  }
+
+  /** A campaign that cannot be fed keeps nothing from the others. */
+  #takeFrom(record: CampaignRecord, account: Account, count: number): Promise<LaneEntry[]> {
+    const { log } = this.#options
+    return this.#feedOf(record, account)
+      .take(count)
+      .catch((error: Error) => {
+        log.warn({ account: account.id, campaign: record.id.text, reason: error.message }, 'feed.failed')
+        return []
+      })
   }
 
   #feedOf(record: CampaignRecord, account: Account): CampaignFeed {
@@ -223,7 +235,10 @@ export class Feeder {
   async #forget(): Promise<void> {
     if (performance.now() - this.#forgotAt < FORGET_EVERY_MS) return
     this.#forgotAt = performance.now()
-    for (const { account } of this.#options.lanes) await this.#options.campaigns.forgetOld(account.id)
+    for (const { account } of this.#options.lanes) {
+      const from = this.#forgetFrom.get(account.id) ?? 0
+      this.#forgetFrom.set(account.id, await this.#options.campaigns.forgetOld(account.id, from))
+    }
   }
 }
 

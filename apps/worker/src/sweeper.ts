@@ -151,7 +151,7 @@ export class Sweeper {
     const records = await Promise.all(
       numbers.map((number) => campaigns.readNumber(ledger.numberOf(account.id), number)),
     )
-    const running = records.filter((record) => record?.state === 'running' && record.laneWork === 0)
+    const running = records.filter((record) => record?.state === 'running' && !record.laneWork)
     return [ledger.keysOf(account.id).waiting, ...running.map((record) => campaigns.waitingKey(record!.id))]
   }
 
@@ -228,8 +228,9 @@ export class Sweeper {
     const { ledger } = this.#options
     const [record, content] = await Promise.all([ledger.read(id), ledger.content(id)])
     if (!record) return
-    const { to, reference } = record
-    await addToLane(lane, [{ id, generation, to, ...tellOf(content), reference, delayMs }])
+    const { to, reference, campaign } = record
+    const entry = { id, generation, to, ...tellOf(content), reference, ofCampaign: campaign > 0, delayMs }
+    await addToLane(lane, [entry])
   }
 }
 

@@ -19,8 +19,11 @@ export interface LaneJob {
 export const PRIORITIES = ['transactional', 'bulk'] as const
 export type Priority = (typeof PRIORITIES)[number]
 
-/** BullMQ serves jobs without a priority before all that have one. */
-const jobPriority: Record<Priority, JobsOptions> = { transactional: {}, bulk: { priority: 10 } }
+/** BullMQ serves jobs without a priority before all that have one, and these by number. */
+const jobPriority = ({ priority, ofCampaign }: LaneEntry): JobsOptions => {
+  if (priority === 'bulk') return { priority: 10 }
+  return ofCampaign ? { priority: 5 } : {}
+}
 
 /** A message for a lane. */
 export interface LaneEntry {
@@ -31,6 +34,8 @@ export interface LaneEntry {
   type: string
   reference?: string | undefined
   priority: Priority
+  /** A campaign's messages never go before single ones of the same priority. */
+  ofCampaign?: boolean
   /** Milliseconds from now. */
   delayMs: number
 }
@@ -59,20 +64,23 @@ export async function addToLane(lane: Lane, entries: LaneEntry[]): Promise<void>
   if (entries.length === 0) return
   const added = await addTogether(
     lane,
-    entries.map(({ id, generation, to, type, reference, priority, delayMs }) => ({
-      name: type,
-      data: {
-        message: id.text,
-        generation,
-        to,
-        ...(reference !== undefined && { reference }),
-      },
-      opts: {
-        jobId: jobIdOf(id, generation),
-        ...jobPriority[priority],
-        ...(delayMs > 0 && { delay: Math.ceil(delayMs) }),
-      },
-    })),
+    entries.map((entry) => {
+      const { id, generation, to, type, reference, delayMs } = entry
+      return {
+        name: type,
+        data: {
+          message: id.text,
+          generation,
+          to,
+          ...(reference !== undefined && { reference }),
+        },
+        opts: {
+          jobId: jobIdOf(id, generation),
+          ...jobPriority(entry),
+          ...(delayMs > 0 && { delay: Math.ceil(delayMs) }),
+        },
+      }
+    }),
   )
   const missing = entries.filter(({ id, generation }) => !added.has(jobIdOf(id, generation)))
   if (missing.length) throw new Error(`${missing.length} of ${entries.length} jobs were not added`)

@@ -6,12 +6,15 @@
 import { z } from 'zod'
 
 const codePoints = (text: string): number => [...text].length
+/** A text has no more code points than code units. */
+const isWithin = (text: string, maximum: number): boolean =>
+  text.length <= maximum || codePoints(text) <= maximum
 
 const text = (maximum: number) =>
   z
     .string()
     .min(1, 'must not be empty')
-    .refine((value) => codePoints(value) <= maximum, {
+    .refine((value) => isWithin(value, maximum), {
       error: (issue) => `at most ${maximum} characters; this has ${codePoints(String(issue.input))}`,
     })
     .meta({ maxLength: maximum })

@@ -53,7 +53,8 @@ export interface CampaignRecord {
   fed: number
   /** What became of the rows from the cursor on, when they will never be messages. */
   unfedAs?: 'cancelled' | 'expired'
-  laneWork: number
+  /** What the feeder has to do on the lane; `run` tells one piece of work from the next. */
+  laneWork?: { kind: number; run: string }
   retry?: RetryPass
   samples: Sample[]
 }
@@ -94,6 +95,10 @@ export interface CampaignsOptions {
 }
 
 const UPLOAD_REMEMBERED_SECONDS = 86_400
+/** For how long it is known which campaigns had a name. */
+const NAMES_KEPT_SECONDS = 31 * 86_400
+/** Campaigns that are looked at in one go when old ones are forgotten. */
+const FORGOTTEN_TOGETHER = 500
 const scripts = ['create', 'store', 'control'] as const
 type Run = (...args: (string | number | Buffer)[]) => Promise<unknown>
 
@@ -146,7 +151,13 @@ export class Campaigns {
     const text = JSON.stringify(definition)
     const made = await this.#run('create', id.account, id.number, now, id.salt, text, sendAt, expiresAt)
     if (made === 0) return false
-    await this.#redis.zadd(campaignNameKey(definition.name), 'NX', now, id.text)
+    const name = campaignNameKey(definition.name)
+    await this.#redis
+      .multi()
+      .zadd(name, 'NX', now, id.text)
+      .zremrangebyscore(name, '-inf', now - NAMES_KEPT_SECONDS * 1_000)
+      .expire(name, NAMES_KEPT_SECONDS)
+      .exec()
     return true
   }
 
@@ -199,11 +210,11 @@ export class Campaigns {
   }
 
   /**
-   * Packs rows for {@link store}; it takes no turn of Redis, and many may be under way.
+   * Packs rows for {@link store}.
    * @param rows at most {@link CHUNK_ROWS}
    * @param refused reasons of rows that do not fit, with how many there were, for the campaign's totals
    */
-  async pack(rows: CampaignRow[], refused: ReadonlyMap<string, number>): Promise<PackedRows> {
+  pack(rows: CampaignRow[], refused: ReadonlyMap<string, number>): PackedRows {
     if (rows.length > CHUNK_ROWS) throw new RangeError(`more than ${CHUNK_ROWS} rows in a chunk`)
     const columns = columnsOf(rows)
     const reasons = [...refused].flat()
@@ -211,7 +222,7 @@ export class Campaigns {
       recipients: pack(rows.map(({ to }) => Number(to))),
       refused: pack(reasons),
       checksum: hash('sha256', columns + reasons.join(), 'base64url').slice(0, 11),
-      columns: await packColumns(columns),
+      columns: packColumns(columns),
     }
   }
 
@@ -340,8 +351,8 @@ export class Campaigns {
   }
 
   /** The feeder has done what was to be done on the lane, unless something else is to be done by now. */
-  async laneWorkDone(id: CampaignId, work: number): Promise<void> {
-    await this.#run('control', id.account, 0, id.number, id.salt, 'worked', String(work))
+  async laneWorkDone(id: CampaignId, run: string): Promise<void> {
+    await this.#run('control', id.account, 0, id.number, id.salt, 'worked', run)
   }
 
   async keepSamples(id: CampaignId, samples: Sample[]): Promise<void> {
@@ -380,19 +391,31 @@ export class Campaigns {
     await this.#run('control', id.account, 0, id.number, id.salt, 'retire', String(this.#retentionSeconds))
   }
 
-  /** Takes campaigns off the lists whose retention is over. @returns how many */
-  async forgetOld(account: string): Promise<number> {
+  /**
+   * Takes campaigns off the lists whose retention is over, some at a time.
+   * @param from the number to begin with
+   * @returns the number to go on with; 0 after the last one
+   */
+  async forgetOld(account: string, from = 0): Promise<number> {
     const keys = this.#ledger.keysOf(account)
     const number = this.#ledger.numberOf(account)
-    let forgotten = 0
-    for (const name of await this.#redis.zrange(keys.campaigns, '0', '499')) {
+    const names = await this.#redis.zrangebyscore(
+      keys.campaigns,
+      from,
+      '+inf',
+      'LIMIT',
+      0,
+      FORGOTTEN_TOGETHER,
+    )
+    let last = from
+    for (const name of names) {
       const [campaign, salt] = name.split(':') as [string, string]
-      if (await this.#redis.exists(accountKeys(number).campaign(Number(campaign)))) continue
+      last = Number(campaign)
+      if (await this.#redis.exists(accountKeys(number).campaign(last))) continue
       await this.#redis.zrem(keys.campaigns, name)
       await this.#redis.hdel(keys.campaignSalts, salt)
-      forgotten++
     }
-    return forgotten
+    return names.length < FORGOTTEN_TOGETHER ? 0 : last + 1
   }
 }
 
@@ -431,7 +454,7 @@ function recordOf(id: CampaignId, fields: Record<string, string>): CampaignRecor
     cursor: number('f'),
     fed: number('F'),
     ...(gone > 0 && { unfedAs: STATES[gone - 1] as 'cancelled' | 'expired' }),
-    laneWork: number('P'),
+    ...(fields.P !== undefined && { laneWork: { kind: Number.parseInt(fields.P, 10), run: fields.P } }),
     ...(fields.R !== undefined && { retry: JSON.parse(fields.R) as RetryPass }),
     samples: fields.S === undefined ? [] : (JSON.parse(fields.S) as Sample[]),
   }

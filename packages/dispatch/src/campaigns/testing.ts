@@ -44,7 +44,7 @@ export async function upload(
       reference: references[from + index],
       values: [`n${recipient}`],
     }))
-    await campaigns.store(id, {}, from / chunkRows, await campaigns.pack(rows, new Map()))
+    await campaigns.store(id, {}, from / chunkRows, campaigns.pack(rows, new Map()))
   }
 }
 

@@ -4,10 +4,12 @@ import { z } from 'zod'
 import type { App } from '../../app.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { Storage } from '../../storage.ts'
+import { checkRoute } from './check.ts'
 import { controlRoutes } from './control.ts'
 import { createRoute } from './create.ts'
 import { overviewRoutes } from './overview.ts'
 import { type LongRequests, recipientsRoute } from './recipients.ts'
+import { reportRoute } from './report.ts'
 
 export interface CampaignRouteOptions {
   storage: Storage
@@ -34,4 +36,6 @@ export function campaignRoutes(
   recipientsRoute(app, { ...options, ...uploads })
   controlRoutes(app, options)
   overviewRoutes(app, options)
+  checkRoute(app, options)
+  reportRoute(app, options)
 }

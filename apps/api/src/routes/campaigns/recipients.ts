@@ -1,4 +1,5 @@
 /** `POST /v1/campaigns/:id/recipients`: a file of recipients, however long, as it arrives. */
+import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import {
@@ -115,7 +116,8 @@ function uploadRoute(app: App, { storage, metrics, long, idleMs }: RecipientsRou
       const upload = new Upload({
         campaigns: uploads,
         id,
-        key,
+        // Also without one a chunk is stored once: its command may be sent again when a connection breaks.
+        key: key ?? `once\n${randomUUID()}`,
         template: templateOf(record),
         stored: (counts) => metrics.rows(definition.account, counts),
       })

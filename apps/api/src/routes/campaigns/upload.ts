@@ -18,7 +18,7 @@ import {
 } from '@wa-dispatch/dispatch'
 import type { Batch, RecipientRow, RefusedRow } from '../../recipients/read-rows.ts'
 
-/** Chunks that are packed or wait for their turn. */
+/** Chunks that wait for their turn. */
 const CHUNKS_UNDER_WAY = 4
 const ERRORS_TOLD = 100
 
@@ -55,7 +55,7 @@ export interface UploadOptions {
 
 interface Waiting {
   rejected: number
-  packed: Promise<PackedRows>
+  packed: PackedRows
 }
 
 export class Upload {
@@ -145,7 +145,6 @@ export class Upload {
     // One after the other: a chunk that does not belong here keeps those behind it out.
     const turn = this.#turn.then(() => this.#store(ordinal, chunk))
     turn.catch(() => undefined)
-    chunk.packed.catch(() => undefined)
     this.#turn = turn
     this.#underWay.push(turn)
     await this.#settle(CHUNKS_UNDER_WAY - 1)
@@ -153,7 +152,7 @@ export class Upload {
 
   async #store(ordinal: number, { rejected, packed }: Waiting): Promise<void> {
     const { campaigns, id, key, stored } = this.#options
-    const result: Stored = await campaigns.store(id, { key }, ordinal, await packed)
+    const result: Stored = await campaigns.store(id, { key }, ordinal, packed)
     if (!('accepted' in result)) throw new UploadEndedError(result)
     const { accepted, duplicates } = result
     this.#answer.accepted += accepted

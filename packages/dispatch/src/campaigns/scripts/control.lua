@@ -13,6 +13,8 @@ local state, salt, total, fed, gone, send_at, expires_at =
 if salt ~= ARGV[3] then return { 'unknown', 0 } end
 state, send_at, expires_at = tonumber(state), tonumber(send_at) or 0, tonumber(expires_at)
 
+-- Each piece of work has a number, so that one that ends late does not end another.
+local function lane_work(work) return work .. ':' .. redis.call('HINCRBY', campaign, 'runs', 1) end
 local function become(next_state, ...)
   redis.call('HSET', campaign, 's', next_state, ...)
   redis.call('SADD', KEYS[1] .. ':ka', ARGV[2])
@@ -43,13 +45,14 @@ if action == 'start' and state == DRAFT then
 elseif action == 'due' and state == SCHEDULED and on_its_way == RUNNING then
   return become(RUNNING)
 elseif action == 'pause' and (state == SCHEDULED or state == RUNNING) then
-  return become(PAUSED, 'P', JOBS_OFF)
+  return become(PAUSED, 'P', lane_work(JOBS_OFF))
 elseif action == 'resume' and state == PAUSED then
-  return become(on_its_way, 'P', JOBS_ON)
+  redis.call('HDEL', campaign, 'S') -- the pause is no part of its rate
+  return become(on_its_way, 'P', lane_work(JOBS_ON))
 elseif action == 'cancel' and state <= PAUSED then
   give_up_rows(M_CANCELLED)
   redis.call('HDEL', campaign, 'R')
-  return become(CANCELLED, 'P', END_WAITING)
+  return become(CANCELLED, 'P', lane_work(END_WAITING))
 elseif action == 'expire' and state >= SCHEDULED and state <= PAUSED and expires_at and expires_at <= now and not gone then
   give_up_rows(M_EXPIRED)
   return { 'done', state }

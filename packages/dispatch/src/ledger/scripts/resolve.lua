@@ -16,6 +16,9 @@ elseif as == 'submitted' then
 elseif as == 'failed' then
   put_error(core, call[4])
   move(core, FAILED)
+elseif campaign_state(core) == CAMPAIGN_CANCELLED then
+  -- Its claim would be refused, and nobody looks after jobs of a cancelled campaign.
+  move(core, CANCELLED)
 else
   put_error(core, '')
   core[GENERATION] = core[GENERATION] + 1

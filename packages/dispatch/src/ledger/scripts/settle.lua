@@ -20,7 +20,8 @@ if core[ATTEMPTS] == attempt and not current then
   earlier = before and cmsgpack.unpack(before)
   local unknown = earlier and earlier[2] == 4
   late = (state == UNCERTAIN and known)
-    or (is_waiting(state) and decided)
+    -- A refusal that was written before says nothing about a message that was reopened since.
+    or (is_waiting(state) and (outcome == 1 or decided and unknown))
     or ((state == SUBMITTED or state == FAILED) and unknown and outcome == 1)
 end
 if not (current or late or lost) then return { 'ignored', state } end

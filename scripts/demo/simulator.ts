@@ -1,0 +1,62 @@
+/** What the simulator remembers of a message that it took. */
+export interface TakenMessage {
+  recipient: string
+  type: 'reaction' | 'interactive'
+  requestId: string
+}
+
+/** What the simulator remembers of a request, taken or not. */
+export interface ArrivedRequest {
+  /** Grows by one. */
+  seq: number
+  recipient: string
+  accepted: boolean
+  /** When its headers arrived; milliseconds since 1970. */
+  atMs: number
+}
+
+/** Forgets what an earlier run had the simulator do; its rules begin anew. */
+export async function resetSimulator(simulatorUrl: string, signal: AbortSignal): Promise<void> {
+  const response = await fetch(`${simulatorUrl}/simulator/reset`, { method: 'POST', signal })
+  if (!response.ok) throw new Error(`the simulator cannot be reset: ${response.status}`)
+}
+
+/** Every message that the simulated providers took, as often as they took it. */
+export const takenMessages = (simulatorUrl: string, signal: AbortSignal): Promise<TakenMessage[]> =>
+  readRequests(simulatorUrl, { accepted: 'true' }, signal)
+
+/** Every request that came in on a sender after `seq`, oldest first, whatever became of it. */
+export const arrivedRequests = (
+  simulatorUrl: string,
+  sender: string,
+  signal: AbortSignal,
+  seq = 0,
+): Promise<ArrivedRequest[]> => readRequests(simulatorUrl, { account: sender, after: String(seq) }, signal)
+
+async function readRequests<Item>(
+  simulatorUrl: string,
+  filters: Record<string, string>,
+  signal: AbortSignal,
+): Promise<Item[]> {
+  const query = new URLSearchParams({ ...filters, detail: 'false', format: 'ndjson' })
+  const response = await fetch(`${simulatorUrl}/simulator/requests?${query}`, { signal })
+  if (!response.ok) throw new Error(`the simulator does not tell what came in: ${response.status}`)
+  const lines = (await response.text()).split('\n').filter(Boolean)
+  return lines.map((line) => JSON.parse(line))
+}
+
+/** Lets a sender pay for so many messages more. */
+export async function refill(
+  simulatorUrl: string,
+  sender: string,
+  amount: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const response = await fetch(`${simulatorUrl}/simulator/accounts/kaleyra/${sender}/refill`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ amount }),
+    signal,
+  })
+  if (!response.ok) throw new Error(`the simulator cannot be given money: ${response.status}`)
+}
