@@ -187,23 +187,21 @@ describe('the limit of a pair', () => {
     await act(account, 'pause')
     // Much to few stands in front.
     await wait(account, few * each, (index) => String(919_600_000_000 + (index % few)))
-    await wait(account, distinct)
+    const sent = await wait(account, distinct)
     await act(account, 'resume')
     const atOnce = few * started + distinct
     const idealMs = (atOnce / 300) * 1_000
-    await expect
-      .poll(async () => (await arrivals(account)).filter(({ recipient }) => !isOfFew(recipient)).length, {
-        timeout: idealMs * 3,
-        interval: 500,
-      })
-      .toBe(distinct)
+    for (const id of sent.slice(-200)) await stack.until(id, ['submitted'], idealMs * 2)
+    await act(account, 'pause')
+    await sleep(500)
     const seen = await arrivals(account)
     const others = seen.filter(({ recipient }) => !isOfFew(recipient))
+    expect(others).toHaveLength(distinct)
     const tookMs = others.at(-1)!.atMs - seen[0]!.atMs
     tell('pairs', { seconds: tookMs / 1_000, ideal: idealMs / 1_000, fastestSecond: fastestSecond(seen) })
     // The pairs' own messages come due meanwhile, ten a minute each.
     expect(tookMs).toBeLessThan(idealMs * 1.15 + (few * (idealMs / 6_000) * 1_000) / 300 + 1_000)
-    expect(fastestSecond(seen)).toBeLessThanOrEqual(300 * 1.05 + 1)
+    expect(fastestSecond(seen)).toBeLessThanOrEqual(300 * 1.1 + 1)
     const minutes = tookMs / 60_000
     for (let index = 0; index < few; index++) {
       const to = String(919_600_000_000 + index)

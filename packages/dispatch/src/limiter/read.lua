@@ -1,5 +1,5 @@
 -- What holds for the account at the moment, in all its scopes together.
--- Returns: per second (text), configured per second (text), pair per minute ('' for none), lowered since in ms or '',
+-- Returns: per second (text), configured per second (text), pair per minute ('' for none), lowered as of when in ms or '',
 --          the breaker: '' when closed, '1' open, '2' half open;  why;  since in ms;  next probe in ms
 local limit, _, lowered_at, configured = scope(own, tonumber(ARGV[2]))
 local interval = pair_limit()

@@ -11,12 +11,13 @@ local function reply(what, wait)
   replies[#replies + 1], replies[#replies + 2] = what, math.floor(math.max(0, wait))
 end
 
-local limit, free = scope(own, tonumber(ARGV[2]))
-local interval = 1000000 / limit * margin
+-- A limit that was found out by trying has its margin in it.
+local limit, free, lowered_at = scope(own, tonumber(ARGV[2]))
+local interval = 1000000 / limit * (lowered_at and 1 or margin)
 local shared_limit, shared_free, shared_interval = tonumber(ARGV[3]), 0, 0
 if shared_limit then
-  shared_limit, shared_free = scope(shared, shared_limit)
-  shared_interval = 1000000 / shared_limit * margin
+  shared_limit, shared_free, lowered_at = scope(shared, shared_limit)
+  shared_interval = 1000000 / shared_limit * (lowered_at and 1 or margin)
 end
 local slowest = math.max(interval, shared_interval)
 local horizon = horizon_of(slowest)

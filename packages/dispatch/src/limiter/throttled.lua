@@ -20,7 +20,11 @@ local limit, free, lowered_at = scope(key, tonumber(everybody and ARGV[3] or ARG
 redis.call('HSET', key, 'f', text(math.max(free, now + rest)))
 -- What was under way when the limit was lowered, or had its instant then, says nothing about the lower one.
 if lowered_at and now - tonumber(ARGV[8]) <= lowered_at + horizon_of(1000000 / limit) then return 0 end
--- Far off at first, then near the truth: where it has climbed for a while, a small step back is enough.
-local near = lowered_at and now - lowered_at > 3000000
-redis.call('HSET', key, 'r', math.max(0.1, limit * (near and 0.93 or 0.7)), 't', text(now))
+-- Nobody knows at first how far off it is. After a rest a provider that counts by the second says it again the sooner
+-- the further it is; one that says it after more than a second is near, and a small step back is enough.
+local share = 0.7
+if lowered_at and limit >= 5 then
+  share = 0.96 * math.min(1, math.max(0.5, (now - tonumber(ARGV[8]) - lowered_at) / 1000000))
+end
+redis.call('HSET', key, 'r', math.max(0.1, limit * share), 't', text(now + rest))
 return 1
