@@ -57,10 +57,10 @@ describe.concurrent('a process is killed', { timeout: 120_000 }, () => {
     const { expect } = context
     const { stack } = await house(context)
     const api = stack.dies(
-      await stack.startApi({ module: 'kill-at.ts', env: { KILL_AT: 'accepted', KILL_WITH: '2' } }),
+      await stack.startApi({ module: 'kill-at.ts', env: { KILL_AT: 'accepted', KILL_WITH: String(COUNT) } }),
     )
     const key = { 'idempotency-key': 'campaign-17' }
-    // Two scripts store the two hundred; the process ends when both have.
+    // A few scripts store the two hundred; the process ends when all have.
     const lost = stack.call('POST', '/v1/messages/batch', { messages }, key)
     await expect(lost).rejects.toThrow()
     expect((await api.exited).signal).toBe('SIGKILL')

@@ -46,7 +46,7 @@ interface Arrival {
 }
 
 /** Scripts that store, under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
-const STORES: Pace = { atOnce: 3, least: 32, most: 100 }
+const STORES: Pace = { atOnce: 3, least: 100, most: 100 }
 /** Scripts that add jobs: short ones, since those that store wait for them, and longer ones when they fall behind. */
 const ADDS: Pace = { atOnce: 1, least: 20, most: 50 }
 const LONGEST_WAIT_MS = 365 * 86_400_000
