@@ -5,7 +5,7 @@ import { apiKey, startApi } from './testing.ts'
 const redis = await useRedis(afterAll)
 const api = await startApi(redis.url)
 
-type Method = 'GET' | 'POST'
+type Method = 'GET' | 'POST' | 'PATCH'
 /** What each route of the document needs; a route that is not here fails the test below. */
 const scopes: Record<string, 'send' | 'read' | 'admin' | null> = {
   'POST /v1/messages': 'send',
@@ -26,6 +26,7 @@ const scopes: Record<string, 'send' | 'read' | 'admin' | null> = {
   'POST /v1/campaigns/{id}/cancel': 'send',
   'POST /v1/campaigns/{id}/retry': 'send',
   'GET /v1/accounts': 'read',
+  'PATCH /v1/accounts/{id}': 'admin',
   'POST /v1/accounts/{id}/pause': 'admin',
   'POST /v1/accounts/{id}/resume': 'admin',
   'GET /metrics': 'read',
