@@ -19,6 +19,18 @@ const text = (maximum: number) =>
     })
     .meta({ maxLength: maximum })
 
+const lengths = { header: 60, body: 1_024, footer: 60 } as const
+
+/**
+ * The texts of a message whose length is all there is to say about them, by their path: their highest numbers of
+ * characters. They are at least one long, and what else a message holds does not depend on them.
+ */
+export const plainTexts: ReadonlyMap<string, number> = new Map([
+  ['interactive.header.text', lengths.header],
+  ['interactive.body.text', lengths.body],
+  ['interactive.footer.text', lengths.footer],
+])
+
 /** A single emoji as WhatsApp takes it, or an empty string, which removes an earlier reaction. */
 const singleEmoji = /^(?:\p{RGI_Emoji}|\p{Extended_Pictographic}\uFE0F?)?$/v
 
@@ -45,7 +57,7 @@ const documentLink = mediaLink.extend({ filename: z.string().min(1).max(240).opt
 const documentId = mediaId.extend({ filename: z.string().min(1).max(240).optional() })
 
 const header = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('text'), text: text(60) }),
+  z.strictObject({ type: z.literal('text'), text: text(lengths.header) }),
   z.strictObject({ type: z.literal('image'), image: z.union([mediaLink, mediaId]) }),
   z.strictObject({ type: z.literal('video'), video: z.union([mediaLink, mediaId]) }),
   z.strictObject({ type: z.literal('document'), document: z.union([documentLink, documentId]) }),
@@ -64,8 +76,8 @@ const replyButtons = z.strictObject({
   interactive: z.strictObject({
     type: z.literal('button'),
     header: header.optional(),
-    body: z.strictObject({ text: text(1024) }),
-    footer: z.strictObject({ text: text(60) }).optional(),
+    body: z.strictObject({ text: text(lengths.body) }),
+    footer: z.strictObject({ text: text(lengths.footer) }).optional(),
     action: z.strictObject({
       buttons: z
         .array(button)

@@ -6,7 +6,7 @@
  * - fixed text: a text without its placeholders; every recipient gets it.
  * - trial: the message filled with made-up values, to find what is wrong with it for every recipient.
  */
-import { type Content, contentSchema, type Issue, type Provider } from '@wa-dispatch/providers'
+import { type Content, contentSchema, type Issue, type Provider, plainTexts } from '@wa-dispatch/providers'
 import { z } from 'zod'
 
 export type Variables = Readonly<Record<string, string>>
@@ -61,28 +61,31 @@ export function compileTemplate(
   }
   if (issues.length === 0) issues.push(...certainIssues(message, texts, variables, provider))
   if (issues.length > 0) return { issues: issues.slice(0, MAXIMUM_ISSUES) }
-  return { template: templateOf(variables, filler(message, [], texts) ?? (() => message), provider) }
+  return { template: templateOf(variables, filler(message, [], texts) ?? (() => message), texts, provider) }
 }
 
 function templateOf(
   variables: readonly string[],
   fillIn: (values: Variables) => unknown,
+  texts: ReadonlyMap<string, Text>,
   provider: Provider,
 ): Template {
   function render(values: Variables): { content: Content } | { refusal: Refusal } {
     for (const name of variables) {
       if (!Object.hasOwn(values, name)) return { refusal: missing(name) }
     }
-    // All of it, not what changed: it costs about 2 µs, and what is accepted is what a single message may be.
+    // All of it, not what changed: what is accepted is what a single message may be.
     const parsed = contentSchema.safeParse(fillIn(values))
     if (!parsed.success) return { refusal: unfit(flatten(parsed.error.issues)[0]!) }
     const [issue] = provider.refuse(parsed.data)
     return issue ? { refusal: unfit(issue) } : { content: parsed.data }
   }
+  const isSurelyFit = byLengthsAlone(variables, texts, render)
   return {
     variables,
     render,
     check(values) {
+      if (isSurelyFit?.(values)) return undefined
       const result = render(values)
       return 'refusal' in result ? result.refusal : undefined
     },
@@ -92,6 +95,34 @@ function templateOf(
       return result.content
     },
   }
+}
+
+/**
+ * Where rows fill in nothing but plain texts, and the message is fit with one row, it is with every row whose texts are
+ * within their lengths: most rows of most campaigns, for a tenth of the time.
+ * @returns undefined where there is more to it
+ */
+function byLengthsAlone(
+  variables: readonly string[],
+  texts: ReadonlyMap<string, Text>,
+  render: Template['render'],
+): ((values: Variables) => boolean) | undefined {
+  const rules: { text: Text; maximum: number }[] = []
+  for (const [key, text] of texts) {
+    const maximum = plainTexts.get((JSON.parse(key) as Path).join('.'))
+    if (maximum === undefined) return undefined
+    rules.push({ text, maximum })
+  }
+  if ('refusal' in render(Object.fromEntries(variables.map((name) => [name, 'a'])))) return undefined
+  return (values) =>
+    variables.every((name) => Object.hasOwn(values, name)) &&
+    rules.every(({ text: { fixed, names }, maximum }) => {
+      let length = 0
+      for (const part of fixed) length += part.length
+      for (const name of names) length += values[name]!.length
+      // No text has more characters than code units.
+      return length > 0 && length <= maximum
+    })
 }
 
 function missing(name: string): Refusal {
