@@ -148,6 +148,13 @@ class House {
   }
 }
 
+/** A refusal of the recipient: it stops no lane. */
+const notOnWhatsApp = {
+  kind: 'answer',
+  status: 400,
+  body: { error: { code: 131026, message: 'Message undeliverable' } },
+}
+
 const recipients = (count: number, from = 919_500_000_000) =>
   Array.from({ length: count }, (_, index) => String(from + index))
 const once = (recipients: string[]) => new Map(recipients.map((to) => [to, 1]))
@@ -273,7 +280,7 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
 
   test('sends failed ones again as often as it is asked: those with a code, and all', async () => {
     const refused = { recipientPrefix: '91971', effect: { kind: 'error', name: 'WA400' } }
-    const broke = { recipientPrefix: '91972', effect: { kind: 'error', name: 'E110' } }
+    const broke = { recipientPrefix: '91972', effect: notOnWhatsApp }
     await house.faults('retried', refused, broke)
     const [bad, poor, good] = [919_710_000_000, 919_720_000_000, 919_730_000_000].map((from) =>
       recipients(300, from),
@@ -284,10 +291,10 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
       expect(await house.campaigns.act(id, 'retry', codes)).toEqual({ result: 'done', state: 'running' })
       return (await house.finished(id)).counts
     }
-    expect(await retry('E110')).toEqual({ failed: 600, submitted: 300 })
+    expect(await retry('131026')).toEqual({ failed: 600, submitted: 300 })
     await house.faults('retried', refused)
     expect(await retry('NONE')).toEqual({ failed: 600, submitted: 300 })
-    expect(await retry('E110')).toEqual({ failed: 300, submitted: 600 })
+    expect(await retry('131026')).toEqual({ failed: 300, submitted: 600 })
     await house.faults('retried')
     expect(await retry()).toEqual({ submitted: 900 })
     const { times } = await house.arrivals('retried')
@@ -302,7 +309,7 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
   test('sends failed ones again while it runs', async () => {
     await house.faults('retried-meanwhile', {
       recipientPrefix: '91972',
-      effect: { kind: 'error', name: 'E110' },
+      effect: notOnWhatsApp,
     })
     const all = [...recipients(20, 919_720_000_000), ...recipients(100)]
     const id = await house.start('retried-meanwhile', all)
@@ -316,7 +323,7 @@ describe.concurrent('a campaign', { timeout: 120_000 }, () => {
   })
 
   test('that is over ends with retention, and a retry keeps all of it until it is over again', async () => {
-    await house.faults('kept', { recipientPrefix: '91982', effect: { kind: 'error', name: 'E110' } })
+    await house.faults('kept', { recipientPrefix: '91982', effect: notOnWhatsApp })
     const all = [...recipients(600, 919_810_000_000), ...recipients(10, 919_820_000_000)]
     const id = await house.start('kept', all)
     const retired = async () => {

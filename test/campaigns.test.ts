@@ -74,6 +74,13 @@ const inFuture = (milliseconds: number) => new Date(Date.now() + milliseconds).t
 const recipientsOf = (requests: readonly SeenRequest[]) => requests.map(({ recipient }) => recipient).sort()
 const numbersOf = (recipients: readonly Recipient[]) => recipients.map(({ to }) => to).sort()
 
+/** A refusal of the recipient: it stops no lane. */
+const notOnWhatsApp = {
+  kind: 'answer',
+  status: 400,
+  body: { error: { code: 131026, message: 'Message undeliverable' } },
+}
+
 describe.concurrent('a campaign', { timeout: 90_000 }, () => {
   test('goes from its files to its report', async () => {
     const fromCsv = recipientsFrom(919_810_000_000, 1_000).map((recipient, index) => ({
@@ -178,7 +185,7 @@ describe.concurrent('a campaign', { timeout: 90_000 }, () => {
     const [poor, refused, fine] = ['919851', '919852', '919853'].map((prefix) =>
       recipientsFrom(Number(prefix) * 1_000_000, 40),
     ) as [Recipient[], Recipient[], Recipient[]]
-    const refill = await fault('retried', { recipientPrefix: '919851', ...refusedWith('E110') })
+    const refill = await fault('retried', { recipientPrefix: '919851', effect: notOnWhatsApp })
     const relent = await fault('retried', { recipientPrefix: '919852', ...refusedWith('WA400') })
     const id = await calls.run({ account: 'retried' }, [...poor, ...refused, ...fine])
 
@@ -191,22 +198,22 @@ describe.concurrent('a campaign', { timeout: 90_000 }, () => {
     expect((await calls.untilFinished(id)).counts).toEqual({ failed: 80, submitted: 40 })
     expect(await attempts()).toEqual(times(1, 1, 1))
     expect((await calls.messages(id, 'failed')).map(({ error }) => error?.code)).toEqual([
-      ...Array(40).fill('E110'),
+      ...Array(40).fill('131026'),
       ...Array(40).fill('WA400'),
     ])
 
     // Too early: the same again.
-    expect(await calls.act(id, 'retry', { codes: ['E110'] })).toBe('running')
+    expect(await calls.act(id, 'retry', { codes: ['131026'] })).toBe('running')
     expect((await calls.untilFinished(id)).counts).toEqual({ failed: 80, submitted: 40 })
     expect(await attempts()).toEqual(times(2, 1, 1))
 
     await refill()
-    await calls.act(id, 'retry', { codes: ['E110', 'RBC001'] })
+    await calls.act(id, 'retry', { codes: ['131026', 'RBC001'] })
     expect((await calls.untilFinished(id)).counts).toEqual({ failed: 40, submitted: 80 })
     expect(await attempts()).toEqual(times(3, 1, 1))
 
     await relent()
-    await calls.act(id, 'retry', { codes: ['E110'] })
+    await calls.act(id, 'retry', { codes: ['131026'] })
     expect((await calls.untilFinished(id)).counts).toEqual({ failed: 40, submitted: 80 })
     await calls.act(id, 'retry')
     expect((await calls.untilFinished(id)).counts).toEqual({ submitted: 120 })
