@@ -4,12 +4,10 @@ import { defineConfig } from 'vitest/config'
 const timed = [
   'bench/bench.test.ts',
   'scripts/demo.test.ts',
-  'test/breaker.test.ts',
   'test/campaign-crash.test.ts',
   'test/campaigns.test.ts',
   'test/delivery.test.ts',
   'test/limits.test.ts',
-  'test/stalled-worker.test.ts',
 ]
 
 const shared = {
