@@ -7,12 +7,14 @@
  * - attempt: one HTTP call for one message.
  * - outcome: what an attempt means. Outcomes are data: an adapter throws only for bugs.
  * - request id: the id the provider answered with; receipts name it later.
+ * - receipt: what the provider says later about a message it took; see `receipt.ts`.
  *
  * Nothing in this package knows queues or Redis.
  */
 import type { z } from 'zod'
 import type { Content } from './content.ts'
 import type { Http } from './http.ts'
+import type { ReceiptAnswer, ReceiptReading } from './receipt.ts'
 
 /** One message as an adapter gets it, already validated by {@link Provider.refuse}. */
 export interface OutboundMessage {
@@ -92,8 +94,14 @@ export interface Issue {
 
 /** What one attempt is given beside its message. */
 export interface SendContext<Account> {
-  /** `receiptUrl`: where receipts should go, for providers that take that with the message. */
-  account: Account & { baseUrl: string; timeoutMs: number; receiptUrl?: string | undefined }
+  account: Account & {
+    baseUrl: string
+    timeoutMs: number
+    /** Where receipts should go, for providers that take that with the message. */
+    receiptUrl?: string | undefined
+    /** What proves that a receipt is the provider's. A secret, though it is part of the address given to it. */
+    receiptToken?: string | undefined
+  }
   http: Http
   /** Aborts the call. The worker does not use it: an answer on its way is worth more than a lock that was lost. */
   signal?: AbortSignal | undefined
@@ -127,6 +135,19 @@ export interface Provider<Account = unknown> {
   refuse(content: Content): Issue[]
   /** One HTTP call. Never throws for anything the provider or the network does. */
   send(message: OutboundMessage, context: SendContext<Account>): Promise<SendOutcome>
+  /**
+   * Reads what the provider posts about messages it took; absent where it posts nothing.
+   * It takes the text and not what was parsed of it, since digits of a long number are lost in between.
+   * Never throws, whatever the text is.
+   * @param text the body of the request
+   */
+  readReceipts?(text: string): ReceiptReading
+  /**
+   * Asks what became of a message; absent where there is nobody to ask. One HTTP call, which counts against the
+   * account's rate limit. Never throws for anything the provider or the network does.
+   * @param requestId what the send was answered with
+   */
+  askReceipt?(requestId: string, context: SendContext<Account>): Promise<ReceiptAnswer>
 }
 
 /** Ties the account schema to the adapter's own types without naming them twice, and `secrets` to its fields. */
