@@ -101,6 +101,12 @@ describe('the demo', { timeout: timeoutMs }, () => {
     expect(campaign.split('As they would go out')[1]!.match(/^ {2}line \d+ +\d+ +For /gm)).toHaveLength(3)
     expect(campaign).toMatch(/ of 4,\d+ done · .* a second · ends at \d\d:\d\d:\d\d/)
     expect(campaign).toMatch(/ done · paused for /)
+    // It is stopped for want of money, goes on by itself, and only then those that met it are tried again.
+    expect(campaign).toMatch(
+      /breaker of demo-kaleyra-bulk is open: E110 .*\n[1-9]\d* messages met it and failed, [1-9]\d* wait untouched\n/,
+    )
+    expect(campaign).toMatch(/untouched[^✓]* the breaker is open: next probe in /)
+    expect(campaign).toMatch(/The breaker closed by itself after [\d.]+ s[^✓]* E110 +balance: [^✓]*\/retry /)
     expect(campaign).toMatch(/POST …\/retry {"codes":\["E110"\]}/)
 
     const [, reportFile] = campaign.match(/^ {2}(\S+campaign-report\.csv) /m)!

@@ -15,6 +15,7 @@ const request = (recipient: string, change: Partial<ArrivedRequest> = {}): Arriv
   seq: 1,
   recipient,
   accepted: true,
+  answer: { code: 'WA202' },
   atMs: 500,
   ...change,
 })
@@ -28,10 +29,11 @@ function tally(change: Partial<CampaignTally> = {}): CampaignTally {
     looks: 4,
     wrongLooks: 0,
     pause: { fromMs: 10_000, toMs: 14_000 },
+    stop: { code: 'E110', waiting: 1, isHealed: true },
     report: [row('1'), row('2', { attempts: 2 }), row('3', { state: 'failed' })],
     arrived: [
       request('1'),
-      request('2', { accepted: false }),
+      request('2', { accepted: false, answer: { code: 'E110' } }),
       request('3', { accepted: false }),
       request('2', { atMs: 15_000 }),
     ],
@@ -83,6 +85,15 @@ test('what the provider saw is held against the report', () => {
   // As many in all, but not for each.
   const shifted = [row('1', { attempts: 2 }), row('2'), report[2]!]
   expect(broken({ report: shifted })).toEqual([attempts])
+})
+
+test('money that ran out without a stop, and a breaker that stopped nothing or stayed open, are found', () => {
+  const stop = tally().stop!
+  const wrong = [expect.stringMatching(/E110 came 1 times, then the breaker kept/)]
+  expect(broken({ stop: undefined })).toEqual(['the breaker opened when the money ran out'])
+  expect(broken({ stop: { ...stop, isHealed: false } })).toEqual(wrong)
+  expect(broken({ stop: { ...stop, waiting: 0 } })).toEqual([expect.stringContaining('kept 0 from it')])
+  expect(broken({ stop: { ...stop, code: 'WA500' } })).toEqual([expect.stringContaining('came 0 times')])
 })
 
 test('what was begun in the pause is found; what was in flight before it is not', () => {

@@ -25,6 +25,8 @@ export interface CampaignTally {
   wrongLooks: number
   /** When the pause was answered and when it was asked to go on; milliseconds since 1970. */
   pause: { fromMs: number; toMs: number }
+  /** What opened the breaker, how many it kept from being tried, and whether it closed by itself. */
+  stop: { code: string; waiting: number; isHealed: boolean } | undefined
   report: ReportRow[]
   /** Every request of the campaign's sender, in the order in which they came in. */
   arrived: ArrivedRequest[]
@@ -35,7 +37,7 @@ export const pauseGraceMs = 1_000
 
 /** Holds the report against the counts, and both against what came in at the provider. */
 export function checkCampaign(tally: CampaignTally): Check[] {
-  const { rows, uploaded, view, looks, wrongLooks, report, arrived, pause } = tally
+  const { rows, uploaded, view, looks, wrongLooks, report, arrived, pause, stop } = tally
   const { accepted, rejected, duplicates } = uploaded
   const reported = new Map(countBy(report, ({ state }) => state))
   const counts = Object.entries(view.counts).filter(([, count]) => count > 0)
@@ -47,6 +49,7 @@ export function checkCampaign(tally: CampaignTally): Check[] {
     ),
   )
   const attempts = report.reduce((sum, row) => sum + row.attempts, 0)
+  const met = arrived.filter(({ answer }) => answer?.code === stop?.code).length
   const isSubmitted = ({ state }: ReportRow) => state === 'submitted'
   const pausedSeconds = ((pause.toMs - pause.fromMs) / 1_000).toFixed(1)
   const sum = (words: [string, number][]) =>
@@ -91,6 +94,12 @@ export function checkCampaign(tally: CampaignTally): Check[] {
     {
       what: `nothing came in during the ${pausedSeconds} s of the pause but what was in flight`,
       holds: beganInPause(tally).length === 0,
+    },
+    {
+      what: stop
+        ? `${stop.code} came ${amount(met)} times, then the breaker kept ${amount(stop.waiting)} from it until it closed by itself`
+        : 'the breaker opened when the money ran out',
+      holds: stop !== undefined && stop.isHealed && met > 0 && stop.waiting > 0,
     },
   ]
 }

@@ -1,5 +1,6 @@
 import type { MessageView } from '@wa-dispatch/dispatch'
 import type { DryRun, Uploaded } from './campaign-client.ts'
+import type { Breaker } from './client.ts'
 import type { ArrivedRequest } from './simulator.ts'
 import { heading } from './summary.ts'
 import { countBy } from './tally.ts'
@@ -76,6 +77,26 @@ export function describePause(came: readonly ArrivedRequest[], fromMs: number): 
   if (!last) return 'nothing came in at the provider meanwhile'
   const afterMs = Math.ceil(last.atMs - fromMs)
   return `${came.length} in flight came in at the provider, the last after ${afterMs} ms`
+}
+
+export function describeBreaker({ state, next_probe_at: at }: Breaker): string {
+  if (at === undefined) return `the breaker is ${state}`
+  if (state === 'half-open') return 'the breaker is half-open: a probe is under way'
+  const seconds = Math.max(0, Date.parse(at) - Date.now()) / 1_000
+  return `the breaker is ${state}: next probe in ${seconds.toFixed(1)} s`
+}
+
+/** @param met how many messages failed for the reason why it is open @param waiting how many it keeps from that */
+export function describeStop(
+  account: string,
+  { code, message }: NonNullable<Breaker['reason']>,
+  met: number,
+  waiting: number,
+): string[] {
+  return [
+    `The breaker of ${account} is open: ${code} ${message}`,
+    `${amount(met)} messages met it and failed, ${amount(waiting)} wait untouched`,
+  ]
 }
 
 /** @param taken the recipients whose message the provider took */

@@ -6,13 +6,15 @@ import { CampaignClient } from './campaign-client.ts'
 import { type CampaignExample, countRows, readReport } from './campaign-files.ts'
 import { CampaignProgress, countDone } from './campaign-progress.ts'
 import {
+  describeBreaker,
   describePause,
   describeResolved,
+  describeStop,
   writeDryRun,
   writeFailed,
   writeUploaded,
 } from './campaign-summary.ts'
-import type { ApiClient } from './client.ts'
+import type { ApiClient, Breaker } from './client.ts'
 import { separator } from './progress.ts'
 import { type ArrivedRequest, arrivedRequests, refill } from './simulator.ts'
 import { amount, table } from './terminal.ts'
@@ -40,7 +42,10 @@ const longestRunMs = 120_000
 /** Takes a campaign the whole way, and says meanwhile what it does. */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignTally> {
   const { api, simulatorUrl, example, file, reportFile, signal } = options
-  const { sender } = example
+  const {
+    sender,
+    request: { account },
+  } = example
   const deadline = performance.now() + longestRunMs
   const progress = new CampaignProgress()
   let looks = 0
@@ -57,6 +62,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignTal
   await campaign.act('start')
   await watch((view) => countDone(view) >= view.total * pauseAtShare)
   const pause = await rest()
+  const stop = await payWhenStopped()
   await watch(isAtRest)
   await retryUnpaid()
   await resolveUncertain()
@@ -71,6 +77,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignTal
     looks,
     wrongLooks,
     pause,
+    stop,
     report,
     arrived: await arrivedRequests(simulatorUrl, sender, signal),
   }
@@ -97,11 +104,14 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignTal
   }
 
   /** Shows how it goes until it is as wanted, or nothing can be expected any more. */
-  async function watch(isEnough: (view: CampaignView) => boolean): Promise<CampaignView> {
+  async function watch(
+    isEnough: (view: CampaignView) => boolean | Promise<boolean>,
+    describePace?: () => string,
+  ): Promise<CampaignView> {
     for (;;) {
       const view = await look()
-      progress.show(view)
-      if (isEnough(view) || view.state === 'finished' || performance.now() > deadline) return view
+      progress.show(view, describePace?.())
+      if ((await isEnough(view)) || view.state === 'finished' || performance.now() > deadline) return view
       await sleep(lookEveryMs, undefined, { signal })
     }
   }
@@ -129,15 +139,40 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignTal
     return { fromMs, toMs }
   }
 
+  /** Pays, and nothing else: a probe finds out by itself. @returns undefined when nothing stopped the lane */
+  async function payWhenStopped(): Promise<CampaignTally['stop']> {
+    let breaker: Breaker = { state: 'closed' }
+    const isClosed = async () => {
+      breaker = await api.breaker(account)
+      return breaker.state === 'closed'
+    }
+    await watch(async (view) => isAtRest(view) || !(await isClosed()))
+    const { since, reason } = breaker
+    if (!since || !reason) return undefined
+    // What is in flight has its answer before it is counted.
+    const view = await watch(
+      ({ counts }) => !counts.sending,
+      () => describeBreaker(breaker),
+    )
+    const waiting = view.total - countDone(view)
+    const met = (await campaign.messages('failed')).filter(({ error }) => error?.code === reason.code)
+    progress.note('', ...describeStop(account, reason, met.length, waiting))
+    await refill(simulatorUrl, sender, view.total, signal)
+    progress.note(`Paid the provider for ${amount(view.total)} more, and nothing else`)
+    await watch(isClosed, () => describeBreaker(breaker))
+    const isHealed = breaker.state === 'closed'
+    const seconds = ((Date.now() - Date.parse(since)) / 1_000).toFixed(1)
+    if (isHealed) progress.note(`The breaker closed by itself after ${seconds} s: a probe was accepted`)
+    return { code: reason.code, waiting, isHealed }
+  }
+
   async function retryUnpaid(): Promise<void> {
     const failed = await campaign.messages('failed')
     progress.end()
     writeFailed(failed)
-    const count = failed.filter(({ error }) => error?.code === unpaid).length
-    if (count === 0) return
-    await refill(simulatorUrl, sender, count, signal)
+    if (!failed.some(({ error }) => error?.code === unpaid)) return
     await campaign.retry([unpaid])
-    progress.note('', `Paid the provider for ${count} more, then: POST …/retry {"codes":["${unpaid}"]}`)
+    progress.note('', `There is money again: POST …/retry {"codes":["${unpaid}"]}`)
     await watch(isAtRest)
   }
 

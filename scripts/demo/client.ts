@@ -5,6 +5,15 @@ import type { Row } from './rows.ts'
 /** What the API says about one message of a batch. */
 export type Result = { id: string; error?: undefined } | { error: { detail: string } }
 
+/** Whether an account sends anything, and why not. */
+export interface Breaker {
+  state: 'closed' | 'open' | 'half-open'
+  /** These only while it is not closed. */
+  since?: string
+  next_probe_at?: string
+  reason?: { code: string; message: string }
+}
+
 /** Requests at once when many messages are read: enough to be quick, few enough not to be a load. */
 const readersAtOnce = 8
 const callTimeoutMs = 30_000
@@ -63,6 +72,11 @@ export class ApiClient {
     const { items } = await this.get<{ items: { depth: Record<string, number> }[] }>('/v1/accounts')
     const depths = items.map(({ depth }) => depth.waiting! + depth.delayed! + depth.active!)
     return depths.reduce((sum, depth) => sum + depth, 0)
+  }
+
+  async breaker(account: string): Promise<Breaker> {
+    const { items } = await this.get<{ items: { id: string; breaker: Breaker }[] }>('/v1/accounts')
+    return items.find(({ id }) => id === account)!.breaker
   }
 
   async get<Body>(path: string): Promise<Body> {

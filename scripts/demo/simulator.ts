@@ -11,6 +11,7 @@ export interface ArrivedRequest {
   seq: number
   recipient: string
   accepted: boolean
+  answer: { code: string }
   /** When its headers arrived; milliseconds since 1970. */
   atMs: number
 }
