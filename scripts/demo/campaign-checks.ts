@@ -99,7 +99,7 @@ export function checkCampaign(tally: CampaignTally): Check[] {
       what: stop
         ? `${stop.code} came ${amount(met)} times, then the breaker kept ${amount(stop.waiting)} from it until it closed by itself`
         : 'the breaker opened when the money ran out',
-      holds: stop !== undefined && stop.isHealed && met > 0 && stop.waiting > 0,
+      holds: stop?.isHealed === true && met > 0 && stop.waiting > 0,
     },
   ]
 }
