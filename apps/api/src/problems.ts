@@ -1,7 +1,7 @@
 /** Every refusal is a problem document (RFC 9457, `application/problem+json`); this is the one place that makes them. */
+import { isRedisAway } from '@wa-dispatch/dispatch'
 import type { FastifyError, FastifyReply } from 'fastify'
 import { z } from 'zod'
-import { isRedisAway } from './redis-away.ts'
 
 /** What can be wrong, with its status and title. The name is the end of the problem's `type`. */
 const PROBLEMS = {

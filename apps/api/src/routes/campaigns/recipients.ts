@@ -6,6 +6,7 @@ import {
   type CampaignRecord,
   type CampaignState,
   compileTemplate,
+  isRedisAway,
   type Template,
 } from '@wa-dispatch/dispatch'
 import type { FastifyRequest } from 'fastify'
@@ -14,7 +15,6 @@ import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
 import { noSuchCampaign, Problem, problemSchema, storeAway } from '../../problems.ts'
 import { readRows, UnreadableFileError } from '../../recipients/read-rows.ts'
-import { isRedisAway } from '../../redis-away.ts'
 import { keyOf, markReplayed, reusedKey } from '../messages/idempotency-key.ts'
 import { providerOf } from './create.ts'
 import { fileOf, RECIPIENT_FILES, refuseType, TYPES } from './file-type.ts'
