@@ -10,16 +10,19 @@ import { Agent as HttpsAgent } from 'node:https'
 import type { Socket } from 'node:net'
 import got, { type Request } from 'got'
 
-/** What to post. */
-export interface HttpRequest {
+/** What to ask for. */
+export interface HttpQuestion {
   url: string
-  /** What the provider asks for beside `content-type: application/json`, which is always sent. */
   headers: Record<string, string>
-  /** Serialised with JSON.stringify. */
-  json: unknown
   /** From the call to the last byte of the answer, waiting for a free connection included. */
   timeoutMs: number
   signal?: AbortSignal | undefined
+}
+
+/** What to post; `content-type: application/json` is always sent beside its headers. */
+export interface HttpRequest extends HttpQuestion {
+  /** Serialised with JSON.stringify. */
+  json: unknown
 }
 
 /** An answer that was read whole, or up to the limit. */
@@ -45,6 +48,8 @@ export interface HttpFailure {
 export interface Http {
   /** Never rejects for anything that the network or the other side does. */
   post(request: HttpRequest): Promise<HttpReply | HttpFailure>
+  /** The same for a request without a body. */
+  get(question: HttpQuestion): Promise<HttpReply | HttpFailure>
   /** Closes every connection; calls still in flight become failures. */
   close(): void
 }
@@ -75,7 +80,7 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
     followRedirect: false,
     decompress: false,
     throwHttpErrors: false,
-    headers: { 'user-agent': 'wa-dispatch', 'content-type': 'application/json' },
+    headers: { 'user-agent': 'wa-dispatch' },
   })
 
   return {
@@ -83,13 +88,16 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
       // The stream interface: it costs a quarter less CPU than the promise one, and lets a long body be cut.
       return read(
         client.stream.post(url, {
-          headers,
+          headers: { 'content-type': 'application/json', ...headers },
           body: JSON.stringify(json),
           ...(signal && { signal }),
         }),
         url,
         timeoutMs,
       )
+    },
+    get({ url, headers, timeoutMs, signal }) {
+      return read(client.stream.get(url, { headers, ...(signal && { signal }) }), url, timeoutMs)
     },
     close() {
       agent.http.destroy()

@@ -1,6 +1,7 @@
 /** Gupshup Partner API v3: carries WhatsApp's message object unchanged. */
 import { defineJsonProvider } from '../json-provider.ts'
 import { outcomes } from './outcomes.ts'
+import { readReceipts, statuses } from './receipts.ts'
 import { accountSchema, read, request } from './wire.ts'
 
 export const gupshup = defineJsonProvider({
@@ -19,4 +20,5 @@ export const gupshup = defineJsonProvider({
   refuse: () => [],
   request,
   read,
+  receipts: { statuses, read: readReceipts },
 })

@@ -2,6 +2,7 @@
 import { parseJsonWithMissingCommas } from '../json.ts'
 import { defineJsonProvider } from '../json-provider.ts'
 import { outcomes } from './outcomes.ts'
+import { readReceipts, statuses } from './receipts.ts'
 import { accountSchema, read, request } from './wire.ts'
 
 const minuteMs = 60_000
@@ -22,5 +23,6 @@ export const kaleyra = defineJsonProvider({
   refuse: () => [],
   request,
   read,
+  receipts: { statuses, read: readReceipts },
   parse: parseJsonWithMissingCommas,
 })

@@ -1,6 +1,7 @@
 /** Zixflow's ingest API. */
 import { defineJsonProvider } from '../json-provider.ts'
 import { outcomes } from './outcomes.ts'
+import { askRequest, readReceipts, readReport, statuses } from './receipts.ts'
 import { accountSchema, read, request } from './wire.ts'
 
 export const zixflow = defineJsonProvider({
@@ -19,4 +20,6 @@ export const zixflow = defineJsonProvider({
   refuse: () => [],
   request,
   read,
+  receipts: { statuses, read: readReceipts },
+  report: { request: askRequest, read: readReport },
 })

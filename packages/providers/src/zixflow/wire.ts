@@ -10,6 +10,7 @@ import { looseId, looseText } from '../json.ts'
 import type { Answer, WireRequest } from '../json-provider.ts'
 import { outcomeOf } from '../outcomes.ts'
 import type { OutboundMessage, SendContext, SendOutcome } from '../provider.ts'
+import { receiptAddress } from '../receipt-address.ts'
 import { rowOf } from './outcomes.ts'
 
 export const accountSchema = z.strictObject({
@@ -31,7 +32,8 @@ export function request(
   { id, to, content }: OutboundMessage,
   account: SendContext<ZixflowAccount>['account'],
 ): WireRequest {
-  const { baseUrl, apiKey, workspaceId, phoneId, receiptUrl } = account
+  const { baseUrl, apiKey, workspaceId, phoneId } = account
+  const postBackUrl = receiptAddress(account)
   const path = ['api', 'ingest', 'whatsapp', 'v1', 'message', ...pathOf[content.type]]
   return {
     url: address(baseUrl, ...path),
@@ -43,7 +45,7 @@ export function request(
         ? { reaction: content.reaction }
         : { interactive: content.interactive }),
       // Without a URL no document says that the data comes back, so both or neither.
-      ...(receiptUrl && { post_back_url: receiptUrl, post_back_data: id }),
+      ...(postBackUrl && { post_back_url: postBackUrl, post_back_data: id }),
     },
   }
 }
