@@ -57,10 +57,13 @@ const zonedTime = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s?(Z|[+-]\
  * A moment as milliseconds since 1970, from milliseconds, seconds, or a date with its zone, as number or text.
  * A date without a zone could be hours off and is not taken, nor is anything before WhatsApp or after tomorrow.
  */
-export const moment = z.unknown().transform((value) => {
-  const atMs = typeof value === 'string' && zonedTime.test(value) ? Date.parse(value) : fromNumber(value)
-  return atMs >= earliestMs && atMs <= Date.now() + clockToleranceMs ? Math.round(atMs) : undefined
-})
+export const moment = z
+  .unknown()
+  .optional()
+  .transform((value) => {
+    const atMs = typeof value === 'string' && zonedTime.test(value) ? Date.parse(value) : fromNumber(value)
+    return atMs >= earliestMs && atMs <= Date.now() + clockToleranceMs ? Math.round(atMs) : undefined
+  })
 
 function fromNumber(value: unknown): number {
   const isDigits = typeof value === 'string' && /^\d{1,20}(\.\d{1,9})?$/.test(value)

@@ -21,6 +21,15 @@ describe.for(providerNames)('%s', (name) => {
     expect(Object.keys(provider.outcomes).filter((row) => !shown.has(row))).toEqual([])
   })
 
+  test('every status that its receipts may have is shown by a fixture', async () => {
+    const { fixtures }: { fixtures: ProviderFixtures } = await import(`./${name}/fixtures.ts`)
+    const found = (fixtures.receipts ?? []).flatMap(({ reading }) => reading.receipts ?? [])
+    const shown = new Map(found.map(({ status, state }) => [status, state ?? null]))
+    const declared = Object.entries(provider.receiptStatuses ?? {})
+    expect(declared.filter(([status, state]) => shown.get(status) !== state)).toEqual([])
+    expect(declared.length > 0).toBe(provider.readReceipts !== undefined)
+  })
+
   test('its defaults can be used as they are', () => {
     const { baseUrl, rateLimit, timeoutMs, retry } = provider.defaults
     expect(new URL(baseUrl ?? '').protocol).toBe('https:')

@@ -1,5 +1,6 @@
 /** Gupshup Partner API v3, "Send Message with Reaction": samples as printed there. */
 import { headers, type ProviderFixtures, reaction, replyButtons } from '../testing/fixtures.ts'
+import { receipts } from './receipt-fixtures.ts'
 import type { GupshupAccount } from './wire.ts'
 
 const path = '/partner/app/bf9ee64c-3d4d-4ac4-8668-732e577007c4/v3/message'
@@ -132,4 +133,5 @@ export const fixtures: ProviderFixtures<GupshupAccount> = {
     },
   ],
   refusals: [],
+  receipts,
 }

@@ -62,7 +62,7 @@ const statusSchema = z.object({
   /** A number of milliseconds for `enqueued`, a text of seconds for `sent`. */
   timestamp: moment,
   recipient_id: phoneNumber,
-  errors: z.unknown(),
+  errors: z.unknown().optional(),
   /** Where Gupshup itself failed it, the page prints these in place of `errors`. */
   code: looseText,
   reason: looseText,

@@ -1,5 +1,6 @@
 /** Kaleyra, "Send Reaction Messages": samples as printed there, letters X in numbers replaced by digits. */
 import { headers, type ProviderFixtures, reaction, replyButtons } from '../testing/fixtures.ts'
+import { receipts } from './receipt-fixtures.ts'
 import type { KaleyraAccount } from './wire.ts'
 
 const path = '/v2/HXAP16XXXXXX97IN/whatsapp/910000000000/messages'
@@ -223,4 +224,5 @@ export const fixtures: ProviderFixtures<KaleyraAccount> = {
     },
   ],
   refusals: [],
+  receipts,
 }

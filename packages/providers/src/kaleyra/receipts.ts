@@ -55,8 +55,8 @@ const statusSchema = z.object({
   type: looseText,
   timestamp: moment,
   recipient_id: phoneNumber,
-  errors: z.unknown(),
-  error: z.unknown(),
+  errors: z.unknown().optional(),
+  error: z.unknown().optional(),
   code: looseText,
   reason: looseText,
 })

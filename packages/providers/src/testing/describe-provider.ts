@@ -8,6 +8,7 @@ import { type ProviderFixtures, reaction, replyButtons } from './fixtures.ts'
 import { describeForeignAnswers } from './foreign-answers.ts'
 import { type Loopback, startHttp } from './loopback.ts'
 import { describeLostConnections } from './lost-connections.ts'
+import { describeReceipts } from './receipts.ts'
 
 /** What the parts of the contract need to send one message and look at its outcome. */
 export interface Bench {
@@ -118,6 +119,7 @@ export function describeProvider<Account>(
   const bench: Bench = { provider: provider as JsonProvider, fixtures, content, answered, send }
   describeForeignAnswers(bench)
   describeLostConnections(bench)
+  describeReceipts(provider, fixtures)
 }
 
 function describeAccount<Account>(provider: JsonProvider<Account>, fixtures: ProviderFixtures<Account>) {

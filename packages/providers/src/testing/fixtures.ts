@@ -1,6 +1,7 @@
 /** What a provider's folder holds up against its adapter: requests and answers from the provider's own documents. */
 import type { Content } from '../content.ts'
 import type { Issue, SendOutcome } from '../provider.ts'
+import type { ReceiptReading } from '../receipt.ts'
 
 export interface ProviderFixtures<Account = unknown> {
   /** An account that its schema accepts; its secrets are at least eight characters long. */
@@ -8,6 +9,8 @@ export interface ProviderFixtures<Account = unknown> {
   requests: RequestFixture<Account>[]
   replies: ReplyFixture[]
   refusals: RefusalFixture[]
+  /** For providers that post receipts: each word of their table at least once. */
+  receipts?: ReceiptFixture[]
 }
 
 /** A request as the provider's document prints it. */
@@ -19,7 +22,7 @@ export interface RequestFixture<Account = unknown> {
   id?: string
   to?: string
   /** Where it differs from the fixtures' account. */
-  account?: Partial<Account> & { receiptUrl?: string }
+  account?: Partial<Account> & { receiptUrl?: string; receiptToken?: string }
   expected: {
     method: string
     path: string
@@ -43,6 +46,14 @@ export interface ReplyFixture {
     body: object | string
   }
   outcome: SendOutcome
+}
+
+/** A body that the provider posts and what is in it. */
+export interface ReceiptFixture {
+  name: string
+  /** Posted as JSON, or as it is where it is text. */
+  body: object | string
+  reading: Partial<ReceiptReading>
 }
 
 /** Content that the provider cannot carry, and what is said about it. */

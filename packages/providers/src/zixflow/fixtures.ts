@@ -3,6 +3,7 @@
  * samples as printed there, with values for `<string>` and `{}`.
  */
 import { headers, type ProviderFixtures, reaction, replyButtons } from '../testing/fixtures.ts'
+import { receipts } from './receipt-fixtures.ts'
 import type { ZixflowAccount } from './wire.ts'
 
 const base = '/api/ingest/whatsapp/v1/message'
@@ -158,4 +159,5 @@ export const fixtures: ProviderFixtures<ZixflowAccount> = {
     },
   ],
   refusals: [],
+  receipts,
 }

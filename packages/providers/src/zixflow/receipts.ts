@@ -93,7 +93,7 @@ export function askRequest(requestId: string, account: ZixflowAccount & { baseUr
 const reportSchema = z.object({
   success: z.boolean().nullish().catch(undefined),
   message: looseText,
-  data: z.unknown(),
+  data: z.unknown().optional(),
 })
 
 /**
