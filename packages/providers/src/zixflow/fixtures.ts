@@ -67,6 +67,23 @@ export const fixtures: ProviderFixtures<ZixflowAccount> = {
       },
     },
     {
+      name: 'a reaction whose receipts prove themselves by the token in their address',
+      content: reaction,
+      account: { receiptUrl: `${receiptUrl}?from=zixflow%20ai`, receiptToken: 'a token/?&=' },
+      expected: {
+        method: 'POST',
+        path: `${base}/reaction/send`,
+        headers: requestHeaders,
+        body: {
+          recipient: '919876543210',
+          phone_id: 'phone-1',
+          reaction: { message_id: 'wamid.HBgLMxxx', emoji: '😀' },
+          post_back_url: `${receiptUrl}?from=zixflow%20ai&token=a%20token%2F%3F%26%3D`,
+          post_back_data: 'msg_1',
+        },
+      },
+    },
+    {
       name: 'a reaction without an address for receipts',
       content: reaction,
       expected: {
