@@ -83,6 +83,8 @@ describe('a message on its way', () => {
       requestId: 'f8df74d1-11fa-4485-b164-b9a65358f4fc',
       reference: 'order-1042',
       attempts: [{ at: now - 84, outcome: 'accepted', code: 'WA202', durationMs: 84 }],
+      receipts: [],
+      postBacks: [],
     })
     expect((await ledger.findByRequestId('f8df74d1-11fa-4485-b164-b9a65358f4fc'))?.text).toBe(id.text)
     expect(await ledger.findByRequestId('another')).toBeUndefined()

@@ -11,6 +11,7 @@ import {
   type MessageId,
   type NewMessage,
   type RetryPass,
+  receiverOf,
   type StoredContent,
   type Template,
 } from '@wa-dispatch/dispatch'
@@ -151,6 +152,8 @@ export class CampaignFeed {
       reference: row.reference ?? definition.reference,
       campaign: this.#id.number,
       expiresAt: definition.expiresAt,
+      callback:
+        definition.postBackUrl === undefined ? undefined : { receiver: receiverOf(definition.postBackUrl) },
     }
   }
 

@@ -13,9 +13,11 @@ import {
   type Ledger,
   type MessageId,
   type MessageState,
+  type NewMessage,
   SlotTakenError,
 } from './ledger/index.ts'
 import type { MessageRequest } from './message.ts'
+import { receiverOf } from './post-backs/outbox.ts'
 
 /** What is wrong with a request, by its path in the request. */
 export interface RequestIssue {
@@ -213,8 +215,8 @@ function gatheringOf<Item>(
   return gathering
 }
 
-function newMessage(id: MessageId, request: MessageRequest) {
-  const { account, message, priority } = request
+function newMessage(id: MessageId, request: MessageRequest): NewMessage {
+  const { account, message, priority, post_back_url: url } = request
   const stored: StoredContent = { account, message, priority }
   return {
     id,
@@ -224,6 +226,8 @@ function newMessage(id: MessageId, request: MessageRequest) {
     reference: request.reference,
     sendAt: request.send_at?.getTime(),
     expiresAt: request.expires_at?.getTime(),
+    callback:
+      url === undefined ? undefined : { receiver: receiverOf(url), url, data: request.post_back_data },
   }
 }
 

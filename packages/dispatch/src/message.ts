@@ -21,6 +21,15 @@ export const instantSchema = z.iso
   .datetime({ offset: true, error: 'an ISO 8601 instant such as 2026-12-01T09:00:00Z' })
   .transform((value) => new Date(value))
 
+/** Where state changes are told; which addresses may be reached is asked of post-backs/receiver-address.ts. */
+export const postBackUrlSchema = z
+  .url({ protocol: /^https?$/, error: 'an absolute https URL' })
+  .max(2_048)
+  .meta({
+    description: 'Is told each state from `submitted` on, signed as Standard Webhooks say',
+    examples: ['https://example.com/whatsapp-states'],
+  })
+
 const examples = [
   {
     account: 'kaleyra-in',
@@ -53,6 +62,12 @@ export const messageRequestSchema = z
     to: recipientSchema,
     message: contentSchema,
     reference: z.string().min(1).max(255).optional(),
+    post_back_url: postBackUrlSchema.optional(),
+    post_back_data: z
+      .string()
+      .max(1_024)
+      .optional()
+      .meta({ description: 'Comes back with each call to `post_back_url`, as it is' }),
     send_at: instantSchema.optional(),
     expires_at: instantSchema.optional(),
     priority: z.enum(PRIORITIES).default('transactional'),
@@ -69,6 +84,7 @@ export const messageViewSchema = z.object({
   to: z.string(),
   state: z.enum(STATES),
   request_id: z.string().optional(),
+  wamid: z.string().optional().meta({ description: "WhatsApp's own id, once a receipt has named it" }),
   reference: z.string().optional(),
   campaign_id: z.string().optional(),
   error: z
@@ -85,6 +101,24 @@ export const messageViewSchema = z.object({
       duration_ms: z.int().optional(),
     }),
   ),
-  receipts: z.array(z.object({ at: time, status: z.string() })),
+  receipts: z.array(
+    z.object({
+      at: time,
+      status: z.string().meta({ description: "The provider's own word" }),
+      code: z.string().optional(),
+    }),
+  ),
+  post_backs: z
+    .array(
+      z.object({
+        id: z.string().meta({ description: 'The same for each repetition; `webhook-id` of the call' }),
+        type: z.string().meta({ examples: ['message.delivered'] }),
+        at: time,
+        status: z.enum(['pending', 'delivered', 'dead']),
+        attempts: z.array(z.object({ at: time, code: z.string(), duration_ms: z.int() })),
+      }),
+    )
+    .optional()
+    .meta({ description: 'What `post_back_url` was told, and when' }),
 })
 export type MessageView = z.infer<typeof messageViewSchema>

@@ -1,6 +1,6 @@
 /** From the ledger's record to what callers read. */
 import { type CampaignRecord, createCampaignId, type ReportedRow } from './campaigns/index.ts'
-import type { MessageId, MessageRecord } from './ledger/index.ts'
+import { type MessageId, type MessageRecord, postBackId } from './ledger/index.ts'
 import type { MessageView } from './message.ts'
 
 const instant = (milliseconds: number) => new Date(milliseconds).toISOString()
@@ -13,6 +13,7 @@ export function viewOf(id: MessageId, account: string, record: MessageRecord): M
     to: record.to,
     state: record.state,
     ...(record.requestId !== undefined && { request_id: record.requestId }),
+    ...(record.wamid !== undefined && { wamid: record.wamid }),
     ...(record.reference !== undefined && { reference: record.reference }),
     // A campaign and its messages have the same salt.
     ...(record.campaign !== 0 && {
@@ -26,7 +27,24 @@ export function viewOf(id: MessageId, account: string, record: MessageRecord): M
       at: instant(at),
       ...(outcome && { outcome, code, duration_ms: durationMs }),
     })),
-    receipts: [],
+    receipts: record.receipts.map(({ at, status, code }) => ({
+      at: instant(at),
+      status,
+      ...(code !== undefined && { code }),
+    })),
+    ...(record.postBacks.length > 0 && {
+      post_backs: record.postBacks.map(({ event, state, at, status, attempts }) => ({
+        id: postBackId(id, event),
+        type: `message.${state}`,
+        at: instant(at),
+        status,
+        attempts: attempts.map(({ at, code, durationMs }) => ({
+          at: instant(at),
+          code,
+          duration_ms: durationMs,
+        })),
+      })),
+    }),
   }
 }
 

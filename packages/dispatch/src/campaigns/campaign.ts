@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { PRIORITIES } from '../lanes.ts'
 import { STATES } from '../ledger/record.ts'
-import { instantSchema } from '../message.ts'
+import { instantSchema, postBackUrlSchema } from '../message.ts'
 
 /** In the order of their numbers, from 1; those of paused and cancelled stand in ledger/scripts/record.lua too. */
 export const CAMPAIGN_STATES = ['draft', 'scheduled', 'running', 'paused', 'finished', 'cancelled'] as const
@@ -32,6 +32,7 @@ export const campaignRequestSchema = z
       .meta({ description: 'Its share of the lane beside other running campaigns' }),
     send_at: instantSchema.optional(),
     expires_at: instantSchema.optional(),
+    post_back_url: postBackUrlSchema.optional(),
   })
   .meta({
     examples: [
@@ -66,6 +67,7 @@ export const campaignViewSchema = z.object({
   weight: z.int(),
   send_at: time.optional(),
   expires_at: time.optional(),
+  post_back_url: z.string().optional(),
   created_at: time,
   started_at: time.optional(),
   finished_at: time.optional(),
@@ -99,4 +101,6 @@ export interface CampaignDefinition {
   /** Milliseconds since 1970. */
   sendAt?: number | undefined
   expiresAt?: number | undefined
+  /** Where state changes of its messages are told. */
+  postBackUrl?: string | undefined
 }

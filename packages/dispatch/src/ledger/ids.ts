@@ -51,3 +51,15 @@ export function placeOf(id: MessageId): { bucket: string; slot: string } {
     slot: (id.sequence % SLOTS).toString(16),
   }
 }
+
+/** The id of one event of a message, the same for each repetition: `evt_…`. @param event from 1 */
+export const postBackId = (id: MessageId, event: number): string => `evt_${id.text.slice(4)}_${event}`
+
+const postBackPattern = /^evt_([0-9a-f]{22})_([1-9]\d{0,3})$/
+
+/** @returns undefined for a text that is no event's id. */
+export function parsePostBackId(text: string): { id: MessageId; event: number } | undefined {
+  const [, digits, event] = postBackPattern.exec(text) ?? []
+  const id = digits === undefined ? undefined : parseMessageId(`msg_${digits}`)
+  return id && { id, event: Number(event) }
+}

@@ -12,8 +12,15 @@
  * | wa:{n}:s       | zset   | messages being sent, by the time at which their claim is given up for lost |
  * | wa:{n}:u       | zset   | uncertain messages, by the time at which the account's rule decides; +inf when held |
  * | wa:{n}:x       | zset   | messages that wait and expire, by that time |
- * | wa:{n}:q:day:… | hash   | request ids learned on that day (since 1970): hash → sequence number, few in each |
+ * | wa:{n}:q:day:… | hash   | request ids and wamids learned on that day (since 1970): hash → sequence number, few in each |
  * | wa:{n}:f:…     | zset   | hash of a reference → message ids by time |
+ * | wa:{n}:i       | stream | receipts that came in, as they are (receipts/queue.ts) |
+ * | wa:{n}:h       | hash   | the pen: hash of a request id or wamid → receipts that match no message so far |
+ * | wa:{n}:hz      | zset   | the same hashes by time; wa:{n}:hn numbers those that name neither |
+ * | wa:{n}:y:…     | string | where and with what the caller of a single message is told what becomes of it |
+ * | wa:{n}:p:…     | zset   | a receiver's messages with events to tell, by the time they are due |
+ * | wa:{n}:pr      | zset   | receivers by the time that their first one is due |
+ * | wa:{n}:pz      | zset   | dead letters: events that were given up, `id.event`, by that time |
  * | wa:{n}:kn      | string | the number of the newest campaign |
  * | wa:{n}:kl      | zset   | campaigns, `number:salt`, by their number |
  * | wa:{n}:ks      | hash   | a campaign's salt → its number |
@@ -73,6 +80,12 @@ function makeKeys(account: number) {
     content: (id: string) => `${tag}:c:${id.slice(4)}`,
     /** @param day since 1970, UTC @param place from {@link requestIdPlace} */
     requestIds: (day: number, place: string) => `${tag}:q:${day}:${place}`,
+    receipts: `${tag}:i`,
+    pen: `${tag}:h`,
+    penByTime: `${tag}:hz`,
+    callback: (id: string) => `${tag}:y:${id.slice(4)}`,
+    deadPostBacks: `${tag}:pz`,
+    receivers: `${tag}:pr`,
     newestCampaign: `${tag}:kn`,
     campaigns: `${tag}:kl`,
     campaignSalts: `${tag}:ks`,

@@ -4,7 +4,9 @@
  * the layout of a record in record.ts.
  */
 import type { Redis } from 'ioredis'
-import { createMessageId, type MessageId, parseMessageId, placeOf, SLOTS } from './ids.ts'
+import { unpack } from 'msgpackr'
+import type { PostBack, PostBackOutbox, PostBackSettlement } from '../post-backs/outbox.ts'
+import { createMessageId, type MessageId, parseMessageId, placeOf, postBackId, SLOTS } from './ids.ts'
 import { type AccountKeys, accountKeys, accountsKey, listKeys, requestIdPlace, shortHash } from './keys.ts'
 import {
   decodeRecord,
@@ -15,14 +17,24 @@ import {
   stateName,
   stateNumber,
 } from './record.ts'
-import { type Call, type Reply, Scripts } from './scripts.ts'
-import type { Accepted, ClaimResult, Held, LedgerOptions, NewMessage, Settlement } from './types.ts'
+import { type Argument, type Call, type Reply, Scripts } from './scripts.ts'
+import type {
+  Accepted,
+  AppliedReceipt,
+  ClaimResult,
+  Held,
+  LedgerOptions,
+  LedgerReceipt,
+  NewMessage,
+  Settlement,
+  UnmatchedReceipt,
+} from './types.ts'
 
 /** Ids in one block. */
 const IDS_AHEAD = 1_024
 const DAY_MS = 86_400_000
 
-export class Ledger {
+export class Ledger implements PostBackOutbox {
   readonly #redis: Redis
   readonly #scripts: Scripts
   readonly #clock: (() => number) | undefined
@@ -202,7 +214,6 @@ export class Ledger {
     settlement: Settlement,
   ): Promise<{ settled: boolean; state: MessageState | undefined }> {
     const { requestId } = settlement
-    const { place, field } = requestId === undefined ? { place: '', field: '' } : requestIdPlace(requestId)
     const [result, state] = await this.#scripts.gather('settle', id, [
       settlement.attempt,
       outcomeNumber(settlement.outcome),
@@ -213,11 +224,98 @@ export class Ledger {
       settlement.counts ? 1 : 0,
       settlement.answered ? 2 : 0,
       requestId ?? '',
-      place,
-      field,
+      requestId === undefined ? '' : shortHash(requestId),
       settlement.error ? errorFields(settlement.error) : '',
     ])
     return { settled: result === 'settled', state: state ? stateName(Number(state)) : undefined }
+  }
+
+  /**
+   * Applies what a provider said later about messages of one account, in whatever order it comes; a repetition changes
+   * nothing. What matches no message waits in the pen until one learns its request id or wamid.
+   * @returns for each, in order
+   */
+  async applyReceipts(account: string, receipts: LedgerReceipt[]): Promise<AppliedReceipt[]> {
+    if (receipts.length === 0) return []
+    const number = this.numberOf(account)
+    const replies = await this.#scripts.receipts(
+      number,
+      receipts.map((receipt) => receiptCall(receipt, number)),
+    )
+    return replies.map(([id, state, moved]) => ({
+      id: id ? parseMessageId(`msg_${id}`) : undefined,
+      state: state ? stateName(Number(state)) : undefined,
+      moved: moved === 1,
+    }))
+  }
+
+  /**
+   * Receipts that match no message so far, the oldest first.
+   * @param offset where the page begins
+   */
+  async unmatchedReceipts(account: string, limit: number, offset = 0): Promise<UnmatchedReceipt[]> {
+    const { pen, penByTime } = this.keysOf(account)
+    const hashes = await this.#redis.zrange(penByTime, String(offset), String(offset + limit - 1))
+    if (hashes.length === 0) return []
+    const packed = await this.#redis.hmgetBuffer(pen, ...hashes)
+    return packed.flatMap((receipts) =>
+      receipts ? (unpack(receipts) as PennedReceipt[]).map(asUnmatched) : [],
+    )
+  }
+
+  /** How many request ids and wamids have receipts that match no message. */
+  unmatchedCount(account: string): Promise<number> {
+    return this.#redis.zcard(this.keysOf(account).penByTime)
+  }
+
+  /**
+   * Takes events that callers are to be told of: the oldest of each message. What is not settled comes back by itself.
+   * @param most in all
+   * @param room for how many there is room, by receiver; 0 for none
+   * @param roomForOthers the same for receivers that are not in `room`
+   * @param leaseMs after how long a taken one comes back
+   */
+  async takePostBacks(
+    account: string,
+    most: number,
+    room: ReadonlyMap<string, number>,
+    roomForOthers: number,
+    leaseMs: number,
+  ): Promise<PostBack[]> {
+    const number = this.numberOf(account)
+    const replies = await this.#scripts.takePostBacks(number, [...room], roomForOthers, most, leaseMs)
+    return replies.map(asPostBack)
+  }
+
+  /** Writes what became of one call to a receiver; only when the event is delivered or dead is the next one due. */
+  async settlePostBack(id: MessageId, event: number, settlement: PostBackSettlement): Promise<void> {
+    const { next, code, durationMs } = settlement
+    const [what, inMs] = typeof next === 'string' ? [next, 0] : ['later', Math.round(next.inMs)]
+    const args = [event, what, inMs, code.slice(0, 40), Math.round(durationMs)]
+    await this.#scripts.one('post-back', id, args)
+  }
+
+  /** Puts an event back that was delivered or is dead. @returns false when there is no such one */
+  async resendPostBack(id: MessageId, event: number): Promise<boolean> {
+    const [written] = await this.#scripts.one('post-back', id, [event, 'again', 0, '', 0])
+    return written === 1
+  }
+
+  /** Events that were given up, the oldest first. @param offset where the page begins */
+  async deadPostBacks(
+    account: string,
+    limit: number,
+    offset = 0,
+  ): Promise<{ id: MessageId; event: number; at: number }[]> {
+    const key = this.keysOf(account).deadPostBacks
+    const found = await this.#redis.zrange(key, String(offset), String(offset + limit - 1), 'WITHSCORES')
+    const dead: { id: MessageId; event: number; at: number }[] = []
+    for (let index = 0; index < found.length; index += 2) {
+      const [text, event] = found[index]!.split('.')
+      const id = parseMessageId(`msg_${text}`)
+      if (id) dead.push({ id, event: Number(event), at: Number(found[index + 1]) })
+    }
+    return dead
   }
 
   /** Makes a new generation for a waiting message whose job is gone. @returns undefined when it needs none */
@@ -422,7 +520,87 @@ const asCall = (message: NewMessage): Call => [
   message.reference ?? '',
   message.reference === undefined ? '' : shortHash(message.reference),
   message.campaign ?? 0,
+  message.callback?.receiver ?? '',
+  message.callback?.url === undefined ? '' : JSON.stringify([message.callback.url, message.callback.data]),
 ]
+
+const receiptCall = (receipt: LedgerReceipt, account: number): Argument[] => {
+  const { messageId, requestId = '', wamid = '', error } = receipt
+  return [
+    // Another account's message is none of this account's business.
+    messageId?.account === account ? messageId.text.slice(4) : '',
+    Math.round(receipt.at),
+    receipt.status.slice(0, 40),
+    receipt.state ? stateNumber(receipt.state) : 0,
+    requestId,
+    requestId && shortHash(requestId),
+    wamid,
+    wamid && shortHash(wamid),
+    ...(receipt.state === 'failed' ? failureFields(error) : ['', '', '']),
+    receipt.recipient ?? '',
+  ]
+}
+
+const failureFields = (error: LedgerReceipt['error']) => [
+  (error?.code ?? 'FAILED').slice(0, 60),
+  error?.kind ?? 'other',
+  (error?.message ?? 'The provider says that it could not be delivered.').slice(0, 300),
+]
+
+/** As scripts/receipts.lua keeps it. */
+type PennedReceipt = [
+  at: number,
+  status: string,
+  state: number,
+  requestId: string,
+  wamid: string,
+  wamidHash: string,
+  code: string,
+  kind: string,
+  message: string,
+  recipient: string,
+  messageId: string,
+  receivedAt: number,
+]
+
+const asUnmatched = (penned: PennedReceipt): UnmatchedReceipt => {
+  const [at, status, , requestId, wamid, , code, , message, recipient, messageId, receivedAt] = penned
+  return {
+    at: Number(at),
+    receivedAt: Number(receivedAt),
+    status,
+    ...(requestId && { requestId }),
+    ...(wamid && { wamid }),
+    ...(messageId && { messageId: `msg_${messageId}` }),
+    ...(recipient && { recipient }),
+    ...(code && { error: { code, message } }),
+  }
+}
+
+const asPostBack = (reply: Reply): PostBack => {
+  const [id, event, state, at, tries, first, receiver, to, campaign, requestId, reference, error, callback] =
+    reply
+  const [code, kind, message, place] = (error || []) as string[]
+  const [url, data] = callback ? (JSON.parse(String(callback)) as [string, string | null]) : []
+  const messageId = parseMessageId(`msg_${id}`)!
+  return {
+    id: messageId,
+    event: Number(event),
+    eventId: postBackId(messageId, Number(event)),
+    state: stateName(Number(state)),
+    at: Number(at),
+    tries: Number(tries),
+    ...(first && { firstTriedAt: Number(first) }),
+    receiver: String(receiver),
+    ...(url !== undefined && { url }),
+    ...(data && { data }),
+    to: String(to),
+    campaign: Number(campaign),
+    ...(requestId && { requestId: String(requestId) }),
+    ...(reference && { reference: String(reference) }),
+    ...(code && { error: { code, kind: kind!, message: message!, at: place as MessageError['at'] } }),
+  }
+}
 
 const errorFields = ({ code, kind, message, at }: MessageError) => [
   code.slice(0, 60),

@@ -8,6 +8,10 @@
  * | sf    | the caller's reference |
  * | sa1…  | one attempt each: msgpack array [ms after creation, outcome, duration in ms, code] |
  * | se0…  | the error, msgpack array [code, kind, message, at], in pieces |
+ * | sm0…  | WhatsApp's own id of the message, in pieces |
+ * | sp0…  | receipts, msgpack array of [ms after creation, status, code, kind, message], in pieces |
+ * | sv0…  | events for the caller, see `announce` in scripts/record.lua, in pieces |
+ * | sy0…  | calls to the caller, msgpack array of [event, ms after creation, code, duration in ms], in pieces |
  *
  * and `o`, the number of messages in the bucket that are not final: at 0 the bucket gets its retention.
  * An attempt that is under way stands in the core. No value is longer than 60 bytes, so that Redis keeps the bucket as one listpack
@@ -59,9 +63,13 @@ const CORE = {
   expiresAt: 10,
   /** Its number in the account; 0 for none. */
   campaign: 11,
+  /** The most that receipts have said of it: sent, failed, delivered, read; 0 for nothing. */
+  heard: 12,
+  /** Who is told what becomes of it; '' for nobody. */
+  receiver: 13,
   /** While it is being sent: since when, in ms after creation, and by whom. */
-  claimedAfter: 12,
-  token: 13,
+  claimedAfter: 14,
+  token: 15,
 } as const
 
 export interface MessageError {
@@ -79,6 +87,25 @@ export interface AttemptRecord {
   durationMs?: number
 }
 
+/** What a provider said later. */
+export interface ReceiptRecord {
+  at: number
+  /** In the provider's own word. */
+  status: string
+  code?: string
+}
+
+/** One event that the caller is told of. */
+export interface PostBackRecord {
+  /** From 1. */
+  event: number
+  state: MessageState
+  at: number
+  status: 'pending' | 'delivered' | 'dead'
+  /** The newest calls to the caller. */
+  attempts: { at: number; code: string; durationMs: number }[]
+}
+
 /** A message as the ledger holds it; times are milliseconds since 1970. */
 export interface MessageRecord {
   state: MessageState
@@ -93,19 +120,24 @@ export interface MessageRecord {
   /** Its campaign's number in the account; 0 for none. */
   campaign: number
   requestId?: string
+  wamid?: string
   reference?: string
   error?: MessageError
   attempts: AttemptRecord[]
+  /** By their times. */
+  receipts: ReceiptRecord[]
+  postBacks: PostBackRecord[]
 }
 
 /** Reads one slot out of the fields of a bucket. @returns undefined for an empty slot. */
 export function decodeRecord(fields: Map<string, Buffer>, slot: string): MessageRecord | undefined {
   const packed = fields.get(slot)
   if (!packed) return undefined
-  const core = unpack(packed) as number[]
+  const core = unpack(packed) as (number | string)[]
   const at = (field: keyof typeof CORE) => Number(core[CORE[field]] ?? 0)
   const createdAt = at('createdAt')
   const requestId = fields.get(`${slot}r`)?.toString()
+  const wamid = joined(fields, `${slot}m`)?.toString()
   const reference = joined(fields, `${slot}f`)?.toString()
   const error = joined(fields, `${slot}e`)
   return {
@@ -117,8 +149,11 @@ export function decodeRecord(fields: Map<string, Buffer>, slot: string): Message
     updatedAt: createdAt + at('updatedAfter'),
     due: at('due'),
     campaign: at('campaign'),
-    attempts: attemptsOf(fields, slot, createdAt, core),
+    attempts: attemptsOf(fields, slot, createdAt, at('attempts'), core[CORE.claimedAfter]),
+    receipts: receiptsOf(fields, slot, createdAt),
+    postBacks: postBacksOf(fields, slot, createdAt),
     ...(requestId !== undefined && { requestId }),
+    ...(wamid !== undefined && { wamid }),
     ...(reference !== undefined && { reference }),
     ...(error && { error: errorOf(error) }),
   }
@@ -128,18 +163,45 @@ function attemptsOf(
   fields: Map<string, Buffer>,
   slot: string,
   createdAt: number,
-  core: number[],
+  made: number,
+  claimedAfter: number | string | undefined,
 ): AttemptRecord[] {
   const attempts: AttemptRecord[] = []
-  const claimedAfter = core[CORE.claimedAfter]
-  for (let number = 1; number <= core[CORE.attempts]!; number++) {
+  for (let number = 1; number <= made; number++) {
     const packed = fields.get(`${slot}a${number}`)
     if (!packed) continue
     const [after, outcome, durationMs, code] = unpack(packed) as [number, number, number, string]
     attempts.push({ at: createdAt + after, outcome: OUTCOMES[outcome - 1]!, code, durationMs })
   }
-  if (claimedAfter !== undefined) attempts.push({ at: createdAt + claimedAfter })
+  if (claimedAfter !== undefined) attempts.push({ at: createdAt + Number(claimedAfter) })
   return attempts
+}
+
+function receiptsOf(fields: Map<string, Buffer>, slot: string, createdAt: number): ReceiptRecord[] {
+  const packed = joined(fields, `${slot}p`)
+  if (!packed) return []
+  const receipts = unpack(packed) as [number, string, string?][]
+  return receipts
+    .map(([after, status, code]) => ({ at: createdAt + after, status, ...(code !== undefined && { code }) }))
+    .sort((a, b) => a.at - b.at)
+}
+
+const POST_BACK_STATUSES = ['pending', 'delivered', 'dead'] as const
+
+function postBacksOf(fields: Map<string, Buffer>, slot: string, createdAt: number): PostBackRecord[] {
+  const packed = joined(fields, `${slot}v`)
+  if (!packed) return []
+  const calls = joined(fields, `${slot}y`)
+  const made = calls ? (unpack(calls) as [number, number, string, number][]) : []
+  return (unpack(packed) as [number, number, number][]).map(([state, after, status], index) => ({
+    event: index + 1,
+    state: stateName(state),
+    at: createdAt + after,
+    status: POST_BACK_STATUSES[status]!,
+    attempts: made
+      .filter(([event]) => event === index + 1)
+      .map(([, at, code, durationMs]) => ({ at: createdAt + at, code, durationMs })),
+  }))
 }
 
 function errorOf(packed: Buffer): MessageError {

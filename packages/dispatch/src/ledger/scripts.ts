@@ -9,9 +9,18 @@ import type { LedgerOptions } from './types.ts'
 /** What one step of a script is about: the message's id without `msg_`, and what scripts/*.lua say behind it. */
 export type Call = [id: string, ...Argument[]]
 export type Argument = string | number | string[]
-export type Reply = (string | number)[]
+export type Reply = (string | number | string[])[]
 
-const scriptNames = ['accept', 'claim', 'settle', 'requeue', 'end-waiting', 'resolve', 'reopen'] as const
+const scriptNames = [
+  'accept',
+  'claim',
+  'settle',
+  'requeue',
+  'end-waiting',
+  'resolve',
+  'reopen',
+  'post-back',
+] as const
 type ScriptName = (typeof scriptNames)[number]
 
 /** Scripts that run together for all messages of an account that ask in the same turn of the event loop. */
@@ -54,6 +63,9 @@ export class Scripts {
     }
     const feed = `${record}\nlocal function accept(call)\n${source('accept')}\nend\n${source('feed')}`
     redis.defineCommand('ledger-feed', { lua: feed, numberOfKeys: 1 })
+    for (const name of ['receipts', 'post-backs'] as const) {
+      redis.defineCommand(`ledger-${name}`, { lua: `${record}\n${source(name)}`, numberOfKeys: 1 })
+    }
     redis.defineCommand('register', { lua: source('register'), numberOfKeys: 1 })
   }
 
@@ -119,6 +131,16 @@ export class Scripts {
   ): Promise<Reply[] | undefined> {
     const replies = await this.#run('ledger-feed', account, pack(calls), campaign, cursor, next)
     return replies ? (unpack(replies) as Reply[]) : undefined
+  }
+
+  /** Applies receipts. @returns for each, in order: id, state, whether it moved */
+  async receipts(account: number, calls: Argument[][]): Promise<Reply[]> {
+    return unpack((await this.#run('ledger-receipts', account, pack(calls)))!) as Reply[]
+  }
+
+  /** Takes events that callers are to be told of; the arguments stand in scripts/post-backs.lua. */
+  async takePostBacks(account: number, room: [string, number][], ...args: number[]): Promise<Reply[]> {
+    return unpack((await this.#run('ledger-post-backs', account, pack(room), ...args))!) as Reply[]
   }
 
   #run(command: string, account: number, ...args: (Buffer | number)[]): Promise<Buffer | null> {

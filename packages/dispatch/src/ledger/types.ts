@@ -21,9 +21,59 @@ export interface NewMessage {
   reference?: string | undefined
   /** Its campaign's number in the account. */
   campaign?: number | undefined
+  /** Who is told what becomes of it; absent: nobody. */
+  callback?: Callback | undefined
   /** Milliseconds since 1970. */
   sendAt?: number | undefined
   expiresAt?: number | undefined
+}
+
+/** Whom to tell what becomes of a message. */
+export interface Callback {
+  /** Names the receiver: those with the same share a queue. */
+  receiver: string
+  /** Absent for a campaign's row: the campaign knows. */
+  url?: string | undefined
+  /** The caller's own, sent back with each event. */
+  data?: string | undefined
+}
+
+/** What a provider said later about one message. */
+export interface LedgerReceipt {
+  /** Our own id, where the provider echoes it. */
+  messageId?: MessageId | undefined
+  requestId?: string | undefined
+  /** WhatsApp's own id of the message. */
+  wamid?: string | undefined
+  /** The provider's word. */
+  status: string
+  /** What it means; absent where it moves nothing. */
+  state?: 'sent' | 'delivered' | 'read' | 'failed' | undefined
+  /** Milliseconds since 1970. */
+  at: number
+  recipient?: string | undefined
+  /** Why it failed. */
+  error?: { code: string; kind?: string | undefined; message: string } | undefined
+}
+
+/** What came of a receipt. */
+export interface AppliedReceipt {
+  /** Undefined where it matches no message: it waits in the pen. */
+  id: MessageId | undefined
+  state: MessageState | undefined
+  moved: boolean
+}
+
+/** A receipt that matched no message so far; times are milliseconds since 1970. */
+export interface UnmatchedReceipt {
+  at: number
+  receivedAt: number
+  status: string
+  requestId?: string
+  wamid?: string
+  messageId?: string
+  recipient?: string
+  error?: { code: string; message: string }
 }
 
 /** What became of a message that was to be stored. */

@@ -43,7 +43,7 @@ export interface PostBackSettlement {
   /** The status of the answer (`204`), or why there was none (`ETIMEDOUT`); at most 40 characters. */
   code: string
   durationMs: number
-  then: 'delivered' | 'dead' | { inMs: number }
+  next: 'delivered' | 'dead' | { inMs: number }
 }
 
 export interface PostBackOutbox {

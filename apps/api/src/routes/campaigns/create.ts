@@ -109,7 +109,8 @@ export const providerOf = ({ provider }: Account): Provider =>
 function definitionOf({
   send_at: sendAt,
   expires_at: expiresAt,
+  post_back_url: postBackUrl,
   ...rest
 }: CampaignRequest): CampaignDefinition {
-  return { ...rest, sendAt: sendAt?.getTime(), expiresAt: expiresAt?.getTime() }
+  return { ...rest, sendAt: sendAt?.getTime(), expiresAt: expiresAt?.getTime(), postBackUrl }
 }

@@ -46,7 +46,7 @@ async function lastDueOf({ redis, campaigns }: Storage, record: CampaignRecord):
 
 export function viewOf(record: CampaignRecord, surroundings: Surroundings): CampaignView {
   const { id, definition, state, total, counts, rejected, duplicates, createdAt } = record
-  const { name, account, message, reference, priority, weight, sendAt, expiresAt } = definition
+  const { name, account, message, reference, priority, weight, sendAt, expiresAt, postBackUrl } = definition
   const rate = rateOf(record, surroundings.now)
   const end = endOf(record, rate, surroundings)
   return {
@@ -60,6 +60,7 @@ export function viewOf(record: CampaignRecord, surroundings: Surroundings): Camp
     weight,
     ...(sendAt !== undefined && { send_at: instant(sendAt) }),
     ...(expiresAt !== undefined && { expires_at: instant(expiresAt) }),
+    ...(postBackUrl !== undefined && { post_back_url: postBackUrl }),
     created_at: instant(createdAt),
     ...(record.startedAt !== undefined && { started_at: instant(record.startedAt) }),
     ...(record.finishedAt !== undefined && { finished_at: instant(record.finishedAt) }),

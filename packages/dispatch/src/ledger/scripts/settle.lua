@@ -2,7 +2,7 @@
 -- Call: 2 attempt   3 outcome's number   4 duration in ms   5 code   6 next state's number
 --       7 in how many ms it is due, or its uncertain window ends; 0 for none
 --       8 1 when the attempt counts as a try   9 flags to add   10 request id, '' for none
---       11 where the request id's index lies within its day   12 its field there   13 the error (see ../record.ts), '' for none
+--       11 hash of the request id   12 the error (see ../record.ts), '' for none
 -- Returns: { 'settled' or 'ignored', the state's number }
 local core = load()
 if not core then return { 'ignored', 0 } end
@@ -22,7 +22,7 @@ if core[ATTEMPTS] == attempt and not current then
   late = (state == UNCERTAIN and known)
     -- A refusal that was written before says nothing about a message that was reopened since.
     or (is_waiting(state) and (outcome == 1 or decided and unknown))
-    or ((state == SUBMITTED or state == FAILED) and unknown and outcome == 1)
+    or (state >= SUBMITTED and state <= FAILED and unknown and outcome == 1)
 end
 if not (current or late or lost) then return { 'ignored', state } end
 
@@ -43,13 +43,23 @@ end
 write_attempt(core, attempt, math.max(at, core[CREATED]), outcome, call[4], call[5])
 
 if call[10] ~= '' then
-  local index = tag .. ':q:' .. math.floor(now / 86400000) .. ':' .. call[11]
-  redis.call('HSET', index, call[12], string.format('%.0f', tonumber(string.sub(id, 5, 14), 16)))
-  if redis.call('HLEN', index) == 1 then redis.call('EXPIRE', index, retention + 2 * 86400) end
+  remember(call[11])
   write(slot .. 'r', call[10])
 end
 core[TRIES] = core[TRIES] + call[8]
 core[FLAGS] = bit.bor(core[FLAGS], call[9])
-put_error(core, call[13])
-move(core, next_state, score)
-return { 'settled', next_state }
+-- Receipts may be ahead of their answer. An accepted one is submitted first, for those who are told of each state.
+local ahead = state >= SENT and state <= READ or state == FAILED and core[HEARD] == HEARD_FAILED
+if ahead then
+  save(core)
+else
+  local error = call[12]
+  if is_final(next_state) and next_state ~= SUBMITTED and by_receipts(core, next_state) ~= next_state then
+    next_state, error = by_receipts(core, next_state), ''
+  end
+  put_error(core, error)
+  move(core, next_state, score)
+  move_by_receipts(core)
+end
+if call[10] ~= '' then receive_penned(core, call[11]) end
+return { 'settled', core[STATE] }
