@@ -240,7 +240,7 @@ describe('while a breaker is open', () => {
     await stack.faults({ account, times: 1, effect: { kind: 'hang', accepted: false } })
     const sent = await stack.sendAll(messages(account, 3))
     await untilBreaker(account, 'half-open')
-    await expect.poll(async () => (await requests(account)).length, { interval: 20 }).toBe(2)
+    await expect.poll(async () => (await requests(account)).length, { timeout: 5_000, interval: 20 }).toBe(2)
     // Only one of them holds the probe: both go, and others come.
     for (const worker of workers.splice(0)) await stack.kill(worker)
     await startWorkers()
