@@ -6,8 +6,8 @@ const redis = await useRedis(afterAll)
 const api = await startApi(redis.url)
 
 type Method = 'GET' | 'POST' | 'PATCH'
-/** What each route of the document needs; a route that is not here fails the test below. */
-const scopes: Record<string, 'send' | 'read' | 'admin' | null> = {
+/** What each route of the document needs; a route that is not here fails the test below. `token`: an account's own. */
+const scopes: Record<string, 'send' | 'read' | 'admin' | 'token' | null> = {
   'POST /v1/messages': 'send',
   'POST /v1/messages/batch': 'send',
   'GET /v1/messages': 'read',
@@ -29,6 +29,8 @@ const scopes: Record<string, 'send' | 'read' | 'admin' | null> = {
   'PATCH /v1/accounts/{id}': 'admin',
   'POST /v1/accounts/{id}/pause': 'admin',
   'POST /v1/accounts/{id}/resume': 'admin',
+  'POST /v1/receipts/{account}': 'token',
+  'GET /v1/receipts': 'read',
   'GET /metrics': 'read',
   'GET /health/live': null,
   'GET /health/ready': null,
@@ -50,12 +52,20 @@ describe('who may do what', () => {
 
   for (const [route, scope] of Object.entries(scopes)) {
     const [method, path] = route.split(' ') as [Method, string]
-    const url = path.replace('{id}', 'kaleyra-in')
+    const url = path.replace(/\{\w+\}/, 'kaleyra-in')
     const ask = (key: string | null) => api.inject({ method, url, key })
 
     if (scope === null) {
       it(`${route} is open`, async () => {
         expect((await ask(null)).statusCode).toBe(200)
+      })
+      continue
+    }
+    if (scope === 'token') {
+      it(`${route} needs the account's own token, and no key`, async () => {
+        expect((await ask('key-all')).statusCode).toBe(401)
+        expect((await api.inject({ method, url: `${url}?token=receipts-k`, key: null })).statusCode).toBe(400)
+        expect(document.paths[path]![method.toLowerCase()]).not.toHaveProperty('security')
       })
       continue
     }

@@ -21,6 +21,7 @@ import { accountRoutes } from './routes/accounts/index.ts'
 import { campaignRoutes } from './routes/campaigns/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
 import { messageRoutes } from './routes/messages/index.ts'
+import { receiptRoutes } from './routes/receipts/index.ts'
 import { securityHeaders } from './security-headers.ts'
 import type { Storage } from './storage.ts'
 import { refuseUnknownRoutes } from './unknown-routes.ts'
@@ -123,6 +124,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   messageRoutes(app, { storage, metrics })
   campaignRoutes(app, { storage, metrics }, { long, idleMs: uploadIdleMs })
   accountRoutes(app, { storage })
+  receiptRoutes(app, { storage })
   healthRoutes(app, { storage })
   metricsRoute(app, metrics)
   await documentationRoutes(app, headers.docs)

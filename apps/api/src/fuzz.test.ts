@@ -117,6 +117,8 @@ const fitting: Record<string, Arbitrary<unknown>> = {
   title: fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 }),
   message_id: fc.string({ unit: 'binary', minLength: 1, maxLength: 60 }),
   reference: fc.string({ unit: 'binary', minLength: 1, maxLength: 120 }),
+  token: fc.constant('receipts-k'),
+  unmatched: fc.constant('true'),
   limit: fc.integer({ min: 1, max: 500 }).map(String),
   send_at: fc.constantFrom('2020-01-01T00:00:00Z', new Date(Date.now() + 86_400_000).toISOString()),
   expires_at: fc.constant('2400-01-01T00:00:00.000Z'),
@@ -281,7 +283,7 @@ describe('whatever is sent', () => {
               const answer = await within(
                 api.inject({
                   method: method.toUpperCase() as 'GET',
-                  url: `${path.replace('{id}', id)}${search && `?${search}`}`,
+                  url: `${path.replace(/\{\w+\}/, id)}${search && `?${search}`}`,
                   headers: {
                     ...(body && { 'content-type': body.type }),
                     ...Object.fromEntries(given(headers)),
@@ -307,6 +309,10 @@ describe('whatever is sent', () => {
     expect([...reached.get('POST /v1/campaigns/{id}/recipients')!]).toEqual(
       expect.arrayContaining([200, 400, 404]),
     )
+    expect([...reached.get('POST /v1/receipts/{account}')!]).toEqual(
+      expect.arrayContaining([200, 401, 403, 404]),
+    )
+    expect([...reached.get('GET /v1/receipts')!]).toEqual(expect.arrayContaining([200, 400]))
     expect([...reached.get('GET /v1/campaigns')!]).toEqual(expect.arrayContaining([200, 400]))
   })
 

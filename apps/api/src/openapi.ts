@@ -93,6 +93,7 @@ export async function describe(app: App, version: string): Promise<void> {
       tags: [
         { name: 'messages', description: 'Enqueue, look up, cancel, decide' },
         { name: 'campaigns', description: 'One message for many recipients: upload, run, look how it goes' },
+        { name: 'receipts', description: 'What providers say after they took a message' },
         { name: 'accounts', description: 'Lanes: depth, rate, pause' },
         { name: 'operation', description: 'Health and metrics' },
       ],

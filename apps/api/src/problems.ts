@@ -6,6 +6,7 @@ import { z } from 'zod'
 /** What can be wrong, with its status and title. The name is the end of the problem's `type`. */
 const PROBLEMS = {
   'invalid-request': [400, 'The request does not fit'],
+  'wrong-receipt-token': [401, 'The receipt token of the account is needed'],
   unauthorized: [401, 'A valid API key is needed'],
   forbidden: [403, 'This key may not do that'],
   'not-found': [404, 'There is no such thing'],
@@ -130,8 +131,12 @@ export function asProblem(error: unknown): Problem {
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
+/** How to authenticate, where it is not with an API key. */
+const SCHEMES: Partial<Record<ProblemName, string>> = { 'wrong-receipt-token': 'Receipt-Token' }
+
 export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', problem.retryAfterSeconds)
-  if (problem.statusCode === 401) reply.header('www-authenticate', 'Bearer realm="wa-dispatch"')
+  if (problem.statusCode === 401)
+    reply.header('www-authenticate', `${SCHEMES[problem.problem] ?? 'Bearer'} realm="wa-dispatch"`)
   return reply.code(problem.statusCode).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem.toJSON())
 }

@@ -28,6 +28,13 @@ const requests = [
   { method: 'POST', url: '/v1/campaigns/cmp_00010000000100000000/retry' },
   { method: 'GET', url: '/v1/campaigns' },
   { method: 'GET', url: '/v1/campaigns/cmp_00010000000100000000' },
+  {
+    method: 'POST',
+    url: '/v1/receipts/kaleyra-in',
+    payload: { status: 'sent' },
+    headers: { 'x-receipt-token': 'receipts-k' },
+  },
+  { method: 'GET', url: '/v1/receipts?unmatched=true' },
   { method: 'GET', url: '/v1/accounts' },
   { method: 'POST', url: '/v1/accounts/kaleyra-in/pause' },
 ] as const

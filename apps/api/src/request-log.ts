@@ -34,9 +34,17 @@ const routeOf = (request: FastifyRequest): string =>
     .slice(0, 100)
     .replace(/\d(?=\d{4})/g, '•')
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** There are thousands of these a second: those that went well are told at `debug` only. */
+    quiet?: boolean
+  }
+}
+
 /** The line; to be written when the answer is out. */
 export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
-  request.log.info(
+  const quiet = request.routeOptions.config.quiet && reply.statusCode < 400
+  request.log[quiet ? 'debug' : 'info'](
     {
       method: request.method,
       route: routeOf(request),

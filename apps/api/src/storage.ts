@@ -14,6 +14,7 @@ import {
   Ledger,
   Limiter,
   lanePrefix,
+  ReceiptQueue,
   whenReady,
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
@@ -47,6 +48,7 @@ export class Storage {
   readonly limiter: Limiter
   readonly intake: Intake
   readonly idempotency: Idempotency
+  readonly receipts: ReceiptQueue
   readonly campaigns: Campaigns
   /** The same on a connection of its own, so that no other request waits behind the rows of an upload. */
   readonly uploads: Campaigns
@@ -68,6 +70,7 @@ export class Storage {
     this.ledger = new Ledger({ redis, retentionDays })
     this.intake = new Intake({ ledger: this.ledger, accounts: this.accounts, lanes: this.#lanes, log })
     this.idempotency = new Idempotency(redis, retentionDays)
+    this.receipts = new ReceiptQueue(redis, this.ledger)
     this.#uploadRedis = redis.duplicate({ commandTimeout: UPLOAD_COMMAND_TIMEOUT_MS })
     this.#uploadRedis.on('error', () => {}) // the other connection tells it
     this.campaigns = new Campaigns({ redis, ledger: this.ledger, retentionDays })

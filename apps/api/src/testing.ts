@@ -31,6 +31,7 @@ export const testAccounts = parseAccounts(
         sid: 'HXAP16XXXXXX97IN',
         apiKey: 'secret-k',
         sender: '919000000000',
+        receiptToken: 'receipts-k',
       },
       {
         id: 'gupshup-main',
