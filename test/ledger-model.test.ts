@@ -59,6 +59,20 @@ interface Modelled {
   fates: Map<number, Fate>
   /** Attempts up to this one were made good for another by a decision. */
   pardoned: number
+  /** The most that receipts said, as a place in HEARD. */
+  heard: number
+}
+
+/** What receipts say, the greater over the lesser. */
+const HEARD = ['nothing', 'sent', 'failed', 'delivered', 'read'] as const
+type Heard = Exclude<(typeof HEARD)[number], 'nothing'>
+
+/** The state of a message by its receipts, where its attempts alone would give it `state`. */
+function byReceipts({ heard }: Modelled, state: MessageState): MessageState {
+  const word = HEARD[heard]!
+  if (word === 'nothing') return state
+  if (word !== 'failed') return word
+  return state === 'submitted' || state === 'sent' || state === 'uncertain' ? 'failed' : state
 }
 
 interface ModelledCampaign {
@@ -222,6 +236,7 @@ const newMessage = (
   requestId: undefined,
   fates: new Map(),
   pardoned: 0,
+  heard: 0,
 })
 
 /** @param late the asker knows an older cursor */
@@ -295,7 +310,7 @@ const retry = new Step('retry the campaign', async (model, real) => {
     expect(generation).toBe(reopens ? message.generation + 1 : undefined)
     if (!reopens) continue
     const { attempts: pardoned } = message
-    Object.assign(message, { state: 'queued', due: model.now, answered: false, tries: 0, pardoned })
+    Object.assign(message, { state: 'queued', due: model.now, answered: false, tries: 0, pardoned, heard: 0 })
     message.generation++
   }
   const { retry } = (await real.campaigns.read(real.campaign))!
@@ -379,7 +394,7 @@ async function applySettlement(
       (kind === 'accepted' || (decided && message.fates.get(attempt) === 'unknown'))) ||
     // Decided without knowing, and then the answer came.
     (newest &&
-      (message.state === 'submitted' || message.state === 'failed') &&
+      ['submitted', 'sent', 'delivered', 'read', 'failed'].includes(message.state) &&
       message.fates.get(attempt) === 'unknown' &&
       kind === 'accepted') ||
     (attempt === message.attempts + 1 && isWaiting(message))
@@ -388,6 +403,9 @@ async function applySettlement(
   let { state } = settlement
   if (waits && expiresAt > 0 && due >= expiresAt) state = 'expired'
   if (waits && campaignOf(index, model) === 'cancelled') state = 'cancelled'
+  const failedByReceipt = message.state === 'failed' && HEARD[message.heard] === 'failed'
+  const ahead = failedByReceipt || ['sent', 'delivered', 'read'].includes(message.state)
+  state = ahead ? message.state : byReceipts(message, state)
   expect(result).toEqual({ settled: counts, state: counts ? state : message.state })
   if (!counts) return
   message.attempts = attempt
@@ -397,7 +415,25 @@ async function applySettlement(
   message.tries += settlement.counts ? 1 : 0
   message.answered ||= settlement.answered ?? false
   message.requestId = settlement.requestId ?? message.requestId
+  if (isWaiting(message)) message.heard = 0
 }
+
+/** @param byId named by our own id; else by the request id of its newest accepted attempt, once there is one */
+const hear = (index: number, word: Heard, byId: boolean) =>
+  new Step(`hear of ${index} that it is ${word} (${byId ? 'our id' : 'request id'})`, async (model, real) => {
+    const message = model.messages[index]
+    const requestId = message?.requestId
+    if (!message || (requestId === undefined && !byId)) return
+    const receipt = { status: word, state: word, at: model.now + ++real.tokens }
+    const name = byId ? { messageId: real.ids[index]! } : { requestId }
+    const [applied] = await real.ledger.applyReceipts(account, [{ ...receipt, ...name }])
+    const isOver = (isWaiting(message) || message.state === 'sending') && !byId
+    const counts = word === 'failed' ? !isOver && !isWaiting(message) : word === 'sent' ? !isOver : true
+    if (counts) message.heard = Math.max(message.heard, HEARD.indexOf(word))
+    const state = message.state === 'sending' ? message.state : byReceipts(message, message.state)
+    expect(applied).toEqual({ id: real.ids[index], state, moved: state !== message.state })
+    message.state = state
+  })
 
 /** As a sweeper does it: only a claim whose time is over. */
 const giveUp = (index: number) =>
@@ -469,6 +505,13 @@ const steps = [
   fc.tuple(index, older, fc.boolean()).map((a) => claim(...a)),
   fc.tuple(index, fc.constantFrom(0, 0, 0, 0, -1, 1), kinds).map((a) => settle(...a)),
   fc.tuple(index, kinds).map(([of, kind]) => inSequence(`attempt ${of} (${kind})`, attempt(of, kind))),
+  fc
+    .tuple(
+      index,
+      fc.constantFrom<Heard>('sent', 'sent', 'failed', 'failed', 'delivered', 'read'),
+      fc.boolean(),
+    )
+    .map((a) => hear(...a)),
   index.map(giveUp),
   fc.tuple(index, older).map((a) => requeue(...a)),
   fc.tuple(index, fc.constantFrom('cancelled' as const, 'expired' as const)).map((a) => end(...a)),

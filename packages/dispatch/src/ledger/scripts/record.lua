@@ -229,6 +229,8 @@ local function move(core, state, score)
   core[STATE] = state
   core[UPDATED] = now - core[CREATED]
   core[DUE] = is_waiting(state) and score or 0
+  -- What is heard of the attempts so far decides nothing about the next one.
+  if is_waiting(state) then core[HEARD] = 0 end
   if not is_new and is_waiting(before) and not is_waiting(state) then
     enlist(waiting_list(core), false)
     if core[EXPIRES] > 0 then enlist(EXPIRING_LIST, false) end

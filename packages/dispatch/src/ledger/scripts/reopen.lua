@@ -6,7 +6,6 @@ if not core or core[STATE] ~= FAILED or campaign_state(core) ~= CAMPAIGN_RUNNING
 put_error(core, '')
 core[GENERATION] = core[GENERATION] + 1
 core[TRIES] = 0
-core[HEARD] = 0
 core[FLAGS] = bit.band(core[FLAGS], IDEMPOTENT)
 move(core, QUEUED, now)
 contents[content_key] = call[2]

@@ -53,10 +53,8 @@ local ahead = state >= SENT and state <= READ or state == FAILED and core[HEARD]
 if ahead then
   save(core)
 else
-  local error = call[12]
-  if is_final(next_state) and next_state ~= SUBMITTED and by_receipts(core, next_state) ~= next_state then
-    next_state, error = by_receipts(core, next_state), ''
-  end
+  local error, proven = call[12], by_receipts(core, next_state)
+  if next_state ~= SUBMITTED and proven ~= next_state and proven ~= FAILED then next_state, error = proven, '' end
   put_error(core, error)
   move(core, next_state, score)
   move_by_receipts(core)
