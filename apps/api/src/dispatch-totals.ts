@@ -49,6 +49,24 @@ export function dispatchTotals(registry: Registry, storage: Storage): () => Prom
     labelNames: ['account'],
     registers,
   })
+  const receipts = new Counter({
+    name: 'wa_dispatch_receipts_total',
+    help: 'Receipts that all workers applied by account and what they say',
+    labelNames: ['account', 'status'],
+    registers,
+  })
+  const unmatched = new Gauge({
+    name: 'wa_dispatch_receipts_unmatched',
+    help: 'Request ids and wamids with receipts that match no message so far',
+    labelNames: ['account'],
+    registers,
+  })
+  const arriving = new Gauge({
+    name: 'wa_dispatch_receipts_waiting',
+    help: 'Receipts that came and are not applied yet; those that came together count as one',
+    labelNames: ['account'],
+    registers,
+  })
   const messages = new Gauge({
     name: 'wa_dispatch_messages',
     help: 'Messages of the account that wait, are in flight (sending), or are uncertain',
@@ -63,6 +81,13 @@ export function dispatchTotals(registry: Registry, storage: Storage): () => Prom
     ),
   )
   registry.registerMetric(
+    storedHistogram(
+      'wa_dispatch_receipt_delay_seconds',
+      'From the arrival of a receipt to its being applied',
+      () => found.map(([account, { receipt }]) => [account, receipt]),
+    ),
+  )
+  registry.registerMetric(
     storedHistogram('wa_dispatch_queue_wait_seconds', 'From the time a message was due to its claim', () =>
       found.map(([account, { wait }]) => [account, wait]),
     ),
@@ -70,13 +95,16 @@ export function dispatchTotals(registry: Registry, storage: Storage): () => Prom
 
   return async () => {
     found = []
-    for (const metric of [attempts, retries, messages]) metric.reset()
+    for (const metric of [attempts, retries, receipts, unmatched, arriving, messages]) metric.reset()
     for (const account of storage.accounts.keys()) {
       const totals = await readTotals(storage.ledger, storage.redis, account)
       found.push([account, totals])
       for (const [outcome, count] of Object.entries(totals.attempts))
         attempts.inc({ account, outcome }, count)
       retries.inc({ account }, totals.retries)
+      for (const [status, count] of Object.entries(totals.receipts)) receipts.inc({ account, status }, count)
+      unmatched.set({ account }, await storage.ledger.unmatchedCount(account))
+      arriving.set({ account }, await storage.receipts.depth(account))
       const depths = await storage.ledger.depths(account)
       for (const [state, count] of Object.entries(depths)) messages.set({ account, state }, count)
     }

@@ -1,5 +1,6 @@
 /** The worker's composition root. */
 import { setMaxListeners } from 'node:events'
+import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Campaigns,
@@ -14,6 +15,7 @@ import {
   Limiter,
   loadAccounts,
   prepareLane,
+  ReceiptQueue,
   TotalsWriter,
   whenReady,
 } from '@wa-dispatch/dispatch'
@@ -27,6 +29,7 @@ import { buildHealth } from './health.ts'
 import { closeLaneWorkers, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
+import { Receipts } from './receipts.ts'
 import { RecentOutcomes } from './recent-outcomes.ts'
 import { Slots } from './slots.ts'
 import { StallWatch } from './stall-watch.ts'
@@ -163,6 +166,19 @@ const feeder = new Feeder({ campaigns, ledger, limiter, redis, lanes, log })
 feeder.start()
 closers.push(() => closeFeeder(feeder, LAST_SWEEP_MS))
 closers.push(() => Promise.race([sweeper.close(), sleep(LAST_SWEEP_MS)]))
+const receipts = new Receipts({
+  queue: new ReceiptQueue(redis, ledger),
+  ledger,
+  accounts: accounts.flatMap(({ id, provider }) => {
+    const read = (providers[provider as keyof typeof providers] as Provider).readReceipts
+    return read ? [{ id, read }] : []
+  }),
+  metrics,
+  log,
+  consumer: `${hostname()}-${process.pid}-${Date.now().toString(36)}`,
+})
+receipts.start()
+closers.push(() => Promise.race([receipts.close(), sleep(LAST_SWEEP_MS)]))
 
 // A Redis that comes back may be another one, or have lost its data.
 redis.on('ready', async () => {

@@ -1,8 +1,15 @@
 /** What this worker counts, for Prometheus; names begin with `wa_dispatch_worker_`. The API tells the sum of all. */
-import { DURATION_BUCKETS, type OutcomeName, type TotalsWriter, WAIT_BUCKETS } from '@wa-dispatch/dispatch'
+import {
+  DURATION_BUCKETS,
+  type OutcomeName,
+  receiptLabel,
+  type TotalsWriter,
+  WAIT_BUCKETS,
+} from '@wa-dispatch/dispatch'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ReceiptMetrics } from './receipts.ts'
 
-export interface Metrics {
+export interface Metrics extends ReceiptMetrics {
   attempted(account: string, outcome: OutcomeName, durationMs: number): void
   /** Since the message was due. */
   waited(account: string, milliseconds: number): void
@@ -45,6 +52,18 @@ export function createMetrics(
     help: 'Attempts after which the message was put back to be tried again',
     ...shared,
   })
+  const receipts = new Counter({
+    name: 'wa_dispatch_worker_receipts_total',
+    help: 'Receipts that this process applied by account, what they say, and whether their message was known',
+    labelNames: ['account', 'status', 'matched'],
+    registers: [registry],
+  })
+  const receiptDelay = new Histogram({
+    name: 'wa_dispatch_worker_receipt_delay_seconds',
+    help: 'From the arrival of a receipt to its being applied',
+    buckets: [...WAIT_BUCKETS],
+    ...shared,
+  })
   new Gauge({
     name: 'wa_dispatch_worker_in_flight',
     help: 'Attempts under way in this process',
@@ -66,7 +85,12 @@ export function createMetrics(
   const lanes = new Map(
     accounts.map((account) => [
       account,
-      { duration: duration.labels(account), wait: wait.labels(account), retries: retries.labels(account) },
+      {
+        duration: duration.labels(account),
+        wait: wait.labels(account),
+        retries: retries.labels(account),
+        receiptDelay: receiptDelay.labels(account),
+      },
     ]),
   )
   const metrics: Metrics = {
@@ -82,6 +106,11 @@ export function createMetrics(
     retried(account) {
       totals.retried(account)
       lanes.get(account)?.retries.inc()
+    },
+    receiptApplied(account, status, matched, sinceArrivalMs) {
+      totals.receiptApplied(account, status, sinceArrivalMs)
+      receipts.inc({ account, status: receiptLabel(status), matched: matched ? 'yes' : 'no' })
+      lanes.get(account)?.receiptDelay.observe(Math.max(0, sinceArrivalMs) / 1_000)
     },
   }
   return { registry, metrics }

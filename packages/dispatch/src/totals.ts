@@ -5,6 +5,7 @@
  */
 import type { Redis } from 'ioredis'
 import type { Ledger, OutcomeName } from './ledger/index.ts'
+import { receiptLabel } from './receipts/status-label.ts'
 
 /** Upper bounds in seconds. */
 export const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const
@@ -23,12 +24,19 @@ export interface HistogramTotals {
 export interface Totals {
   attempts: Partial<Record<OutcomeName, number>>
   retries: number
+  /** By what they say, see {@link receiptLabel}. */
+  receipts: Record<string, number>
   duration: HistogramTotals
   wait: HistogramTotals
+  receipt: HistogramTotals
 }
 
-type Measure = 'duration' | 'wait'
-const bounds: Record<Measure, readonly number[]> = { duration: DURATION_BUCKETS, wait: WAIT_BUCKETS }
+type Measure = 'duration' | 'wait' | 'receipt'
+const bounds: Record<Measure, readonly number[]> = {
+  duration: DURATION_BUCKETS,
+  wait: WAIT_BUCKETS,
+  receipt: WAIT_BUCKETS,
+}
 
 /** Collects in the worker, adds up in Redis. */
 export class TotalsWriter {
@@ -52,6 +60,12 @@ export class TotalsWriter {
 
   retried(account: string): void {
     this.#add(account, 'retries', 1)
+  }
+
+  /** @param sinceArrivalMs from its arrival to its being applied */
+  receiptApplied(account: string, status: string, sinceArrivalMs: number): void {
+    this.#add(account, `receipts:${receiptLabel(status)}`, 1)
+    this.#observe(account, 'receipt', Math.max(0, sinceArrivalMs))
   }
 
   #observe(account: string, measure: Measure, milliseconds: number): void {
@@ -98,14 +112,20 @@ export async function readTotals(ledger: Ledger, redis: Redis, account: string):
     })
     return { buckets, sum: value(`${measure}:sum`) / 1_000, count: count + value(`${measure}:inf`) }
   }
-  const attempts = Object.entries(fields).flatMap(([field, count]) =>
-    field.startsWith('attempts:') ? [[field.slice('attempts:'.length), Number(count)]] : [],
-  )
+  /** Counts of one kind by what stands behind it. */
+  const each = (kind: string): Record<string, number> =>
+    Object.fromEntries(
+      Object.entries(fields).flatMap(([field, count]) =>
+        field.startsWith(kind) ? [[field.slice(kind.length), Number(count)]] : [],
+      ),
+    )
   return {
-    attempts: Object.fromEntries(attempts),
+    attempts: each('attempts:'),
     retries: value('retries'),
+    receipts: each('receipts:'),
     duration: histogram('duration'),
     wait: histogram('wait'),
+    receipt: histogram('receipt'),
   }
 }
 
