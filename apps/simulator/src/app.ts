@@ -9,8 +9,10 @@ import Fastify, {
 import { Accounts } from './accounts/accounts.ts'
 import { fileSchema, type SimulatorFileInput } from './config.ts'
 import { controlRoutes } from './control/routes.ts'
-import { type Arrival, exchange, refuseUnread, resetBeforeBody, type World } from './exchange.ts'
+import { type Arrival, exchange, refuseUnread, report, resetBeforeBody, type World } from './exchange.ts'
 import { DuplicateRuleError, Faults } from './faults/faults.ts'
+import { ReceiptOutbox } from './receipts/outbox.ts'
+import { ReceiptRules } from './receipts/rules.ts'
 import { RecordStore } from './records/store.ts'
 import { systems } from './systems/index.ts'
 import type { Endpoint, System } from './systems/system.ts'
@@ -38,6 +40,11 @@ export function buildSimulator({ file = {}, logLevel = 'silent' }: SimulatorOpti
     accounts: new Accounts(),
     faults: new Faults(settings.seed),
     records: new RecordStore(settings.keptRequests, settings.detailedRequests),
+    receipts: new ReceiptOutbox(
+      new ReceiptRules(settings.seed),
+      settings.receiptSender,
+      settings.keptReceipts,
+    ),
   }
   const reset = (seed = settings.seed): void => {
     world.records.clear()
@@ -45,6 +52,10 @@ export function buildSimulator({ file = {}, logLevel = 'silent' }: SimulatorOpti
     world.faults.clear(seed)
     for (const account of settings.accounts) world.accounts.put(account)
     for (const fault of settings.faults) world.faults.add(fault)
+    world.receipts.clear()
+    world.receipts.settings = settings.receiptSender
+    world.receipts.rules.clear(seed)
+    for (const rule of settings.receipts) world.receipts.rules.add(rule)
   }
   reset()
 
@@ -76,7 +87,9 @@ export function buildSimulator({ file = {}, logLevel = 'silent' }: SimulatorOpti
     for (const system of Object.values<System>(systems)) {
       for (const endpoint of system.endpoints) serve(providers, world, system, endpoint)
     }
+    serveReports(providers, world)
   })
+  app.addHook('onClose', async () => world.receipts.close())
   return app
 }
 
@@ -111,6 +124,15 @@ function serve(app: FastifyInstance, world: World, system: System, endpoint: End
         write(arrival.response, system.errors.WA500?.() ?? system.errors['500']!())
       } else refuseUnread(world, system, arrival, error.message)
     },
+  })
+}
+
+/** Zixflow is the one that can be asked. */
+function serveReports(app: FastifyInstance, world: World): void {
+  app.get('/api/data/messages/v1/delivery-report', (request, reply) => {
+    const { request_id: requestId } = request.query as Record<string, unknown>
+    reply.hijack()
+    report(world, systems.zixflow, arrivalOf(request, reply), String(requestId ?? ''))
   })
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { accountSchema } from './accounts/schema.ts'
 import { faultSchema } from './faults/schema.ts'
+import { receiptRuleSchema, senderSchema } from './receipts/schema.ts'
 
 /** What the file that `SIMULATOR_CONFIG` names may hold. */
 export const fileSchema = z.strictObject({
@@ -13,6 +14,11 @@ export const fileSchema = z.strictObject({
   detailedRequests: z.number().int().min(0).max(1_000_000).default(50_000),
   accounts: z.array(accountSchema).default([]),
   faults: z.array(faultSchema).default([]),
+  /** What messages hear after they were taken; without a rule, nothing. */
+  receipts: z.array(receiptRuleSchema).default([]),
+  receiptSender: senderSchema.prefault({}),
+  /** How many receipts are remembered. */
+  keptReceipts: z.number().int().min(1).max(10_000_000).default(1_000_000),
 })
 
 export type SimulatorFile = z.infer<typeof fileSchema>

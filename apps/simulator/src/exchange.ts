@@ -7,8 +7,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Accounts } from './accounts/accounts.ts'
 import { answerOf, isAccepted, type Silence, withRetryAfter } from './faults/effects.ts'
 import type { Faults, Verdict } from './faults/faults.ts'
+import type { ReceiptOutbox } from './receipts/outbox.ts'
 import type { Detail, RecordStore } from './records/store.ts'
 import type { Answer, Endpoint, Head, Misfit, System, Taken } from './systems/system.ts'
+import { deliveryReport } from './systems/zixflow.ts'
 import { cut, deliver, reset, write } from './transport.ts'
 
 /** What one request brought. */
@@ -26,6 +28,7 @@ export interface World {
   accounts: Accounts
   faults: Faults
   records: RecordStore
+  receipts: ReceiptOutbox
 }
 
 /** What is known of a message, whether it was taken or refused. */
@@ -96,8 +99,9 @@ function refuse(
   head: Head,
   account: string | undefined,
   { request, arrivedAtMs }: Arrival,
+  method = 'POST',
 ): Answer | undefined {
-  if (request.method !== 'POST') return system.refuseMethod()
+  if (request.method !== method) return system.refuseMethod()
   const credentials = system.credentials(head)
   if (credentials === undefined) return system.refuseCredentials('wrong')
   const check = accounts.check(system.provider, account, credentials)
@@ -129,7 +133,21 @@ function accept(world: World, system: System, arrival: Arrival, account: string,
   const requestId = system.newRequestId()
   const answer = system.success(requestId, taken)
   record(world, system, arrival, account, taken, answer, requestId)
-  write(arrival.response, answer)
+  const early = plan(world, system, account, taken, requestId)
+  if (early === undefined) write(arrival.response, answer)
+  else early.then(() => write(arrival.response, answer))
+}
+
+/** Plans what is told of a message later; gives what its answer has to wait for, where something is told before. */
+function plan(
+  { accounts, receipts }: World,
+  { provider }: System,
+  account: string,
+  taken: Taken,
+  requestId: string,
+): Promise<void> | undefined {
+  const target = accounts.receiptTarget(provider, account, taken.receiptUrl)
+  return receipts.accept({ provider, account, taken, requestId, target })
 }
 
 /** Takes the price of a message, one for each recipient, off the balance; false where it does not suffice. */
@@ -161,12 +179,25 @@ function suffer(
   const requestId = accepted ? system.newRequestId() : undefined
   const answer = answerOf(effect, system, taken, requestId ?? system.newRequestId())
   record(world, system, arrival, account, taken, answer, requestId, { rule })
-  if (typeof answer === 'string') {
-    silences[answer](arrival, latencyMs)
-    return
-  }
+  const early = requestId === undefined ? undefined : plan(world, system, account, taken, requestId)
   const cutBody = effect?.kind === 'garbage' && effect.garbage === 'cut-body'
-  deliver(arrival.response, answer, { latencyMs, slowBody, cutBody })
+  const finish = () => {
+    if (typeof answer === 'string') silences[answer](arrival, latencyMs)
+    else deliver(arrival.response, answer, { latencyMs, slowBody, cutBody })
+  }
+  if (early === undefined) finish()
+  else early.then(finish)
+}
+
+/** Answers a question about a message that was taken: what became of it. Rate limits are the account's. */
+export function report(world: World, system: System, arrival: Arrival, requestId: string): void {
+  const head: Head = { headers: arrival.request.headers, parameters: arrival.parameters }
+  const told = world.receipts.reports.find(requestId)
+  const refusal = refuse(world, system, head, told?.account, arrival, 'GET')
+  const answer = refusal ?? deliveryReport(told)
+  const about = told && { recipient: told.recipient, reference: told.reference }
+  record(world, system, arrival, told?.account, about, answer, undefined)
+  write(arrival.response, answer)
 }
 
 /** Records a refusal and answers with it. */

@@ -2,6 +2,8 @@
  * The accounts the simulator knows. Until one of a provider is registered, that provider takes every
  * well-formed credential; from then on it takes registered ones only.
  */
+
+import type { Target } from '../receipts/post.ts'
 import type { CredentialCheck, ProviderName } from '../systems/system.ts'
 import { type Gate, type RateLimit, rateGate } from './rate-limit.ts'
 import type { AccountSettings, RegisteredAccount } from './schema.ts'
@@ -15,7 +17,10 @@ export interface Account {
   balance: number | undefined
   rateLimit: RateLimit | undefined
   gate: Gate | undefined
+  receipts: ReceiptSettings
 }
+
+type ReceiptSettings = Pick<AccountSettings, 'receiptUrl' | 'receiptToken' | 'receiptHeaders'>
 
 export class Accounts {
   readonly #byProvider = new Map<ProviderName, Map<string, Account>>()
@@ -30,6 +35,7 @@ export class Accounts {
       balance: settings.balance,
       rateLimit: settings.rateLimit,
       gate: settings.rateLimit && rateGate(settings.rateLimit),
+      receipts: receiptSettings(settings),
     }
     const accounts = this.#byProvider.get(provider) ?? new Map<string, Account>()
     this.#byProvider.set(provider, accounts.set(account, entry))
@@ -46,7 +52,23 @@ export class Accounts {
       entry.rateLimit = settings.rateLimit
       entry.gate = rateGate(settings.rateLimit)
     }
+    Object.assign(entry.receipts, receiptSettings(settings))
     return entry
+  }
+
+  /**
+   * Where receipts of an account's messages go.
+   * @param told the address that came with the message; it goes before the account's
+   */
+  receiptTarget(provider: ProviderName, account: string, told: string | undefined): Target | undefined {
+    const { receiptUrl, receiptToken, receiptHeaders = {} } = this.find(provider, account)?.receipts ?? {}
+    if (told !== undefined) return { url: told, headers: receiptHeaders }
+    if (receiptUrl === undefined) return undefined
+    const url = new URL(receiptUrl)
+    if (receiptToken !== undefined && !url.searchParams.has('token')) {
+      url.searchParams.set('token', receiptToken)
+    }
+    return { url: url.href, headers: receiptHeaders }
   }
 
   find(provider: ProviderName, account: string): Account | undefined {
@@ -91,4 +113,13 @@ export class Accounts {
 function equal(expected: Account['credentials'], presented: Record<string, string>): boolean {
   for (const name in expected) if (expected[name] !== presented[name]) return false
   return true
+}
+
+/** Those that were given. */
+function receiptSettings({ receiptUrl, receiptToken, receiptHeaders }: AccountSettings): ReceiptSettings {
+  return {
+    ...(receiptUrl !== undefined && { receiptUrl }),
+    ...(receiptToken !== undefined && { receiptToken }),
+    ...(receiptHeaders !== undefined && { receiptHeaders }),
+  }
 }

@@ -20,6 +20,11 @@ export const accountSettingsSchema = z.strictObject({
   /** How many messages it can still pay for; without it, no end. */
   balance: z.number().int().min(0).optional(),
   rateLimit: rateLimitSchema.optional(),
+  /** Where receipts go, for the systems that are not told with the message (Kaleyra, Gupshup). */
+  receiptUrl: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  /** Put into that address as `token`, unless it has one. */
+  receiptToken: z.string().min(1).optional(),
+  receiptHeaders: z.record(z.string(), z.string()).optional(),
 })
 
 export type AccountSettings = z.infer<typeof accountSettingsSchema>

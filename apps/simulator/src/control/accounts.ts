@@ -70,6 +70,7 @@ function misfit(reply: FastifyReply, provider: Account['provider'], credentials:
   return true
 }
 
-function view({ provider, account, credentials, revoked, balance, rateLimit }: Account) {
-  return { provider, account, credentials, revoked, balance: balance ?? null, rateLimit: rateLimit ?? null }
+function view({ provider, account, credentials, revoked, balance, rateLimit, receipts }: Account) {
+  const limits = { balance: balance ?? null, rateLimit: rateLimit ?? null }
+  return { provider, account, credentials, revoked, ...limits, ...receipts }
 }

@@ -1,4 +1,4 @@
-/** The control API under `/simulator`: what came in, faults, accounts, reset. */
+/** The control API under `/simulator`: what came in, faults, accounts, receipts, reset. */
 import type { FastifyInstance } from 'fastify'
 import {
   hasZodFastifySchemaValidationErrors,
@@ -9,6 +9,7 @@ import { z } from 'zod'
 import type { World } from '../exchange.ts'
 import { accountRoutes } from './accounts.ts'
 import { faultRoutes } from './faults.ts'
+import { receiptRoutes } from './receipts.ts'
 import { requestRoutes } from './requests.ts'
 
 /** What every part of the control API works on. */
@@ -44,4 +45,5 @@ export async function controlRoutes(app: FastifyInstance, control: Control): Pro
   requestRoutes(typed, control.world)
   faultRoutes(typed, control.world)
   accountRoutes(typed, control.world)
+  receiptRoutes(typed, control.world)
 }

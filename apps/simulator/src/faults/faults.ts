@@ -4,18 +4,11 @@
  */
 
 import { systems } from '../systems/index.ts'
-import type { MessageType, ProviderName } from '../systems/system.ts'
+import type { ProviderName } from '../systems/system.ts'
 import { latencySampler } from './latency.ts'
 import { seededRandom } from './random.ts'
 import type { Effect, FaultRule } from './schema.ts'
-
-/** What a rule can look at. */
-export interface Subject {
-  provider: ProviderName
-  account: string
-  recipient: string
-  type: MessageType
-}
+import { type Active, applies, type Subject, selects } from './selection.ts'
 
 /** What the rules decided for one request. */
 export interface Verdict {
@@ -28,11 +21,8 @@ export interface Verdict {
 
 const untouched: Verdict = { latencyMs: 0, slowBody: undefined, effect: undefined, rule: undefined }
 
-interface ActiveRule {
+interface ActiveRule extends Active {
   rule: FaultRule & { id: string }
-  matched: number
-  applied: number
-  random: () => number
   sampleLatencyMs: (() => number) | undefined
 }
 
@@ -137,27 +127,7 @@ export class DuplicateRuleError extends Error {
 }
 
 function matches(rule: FaultRule, subject: Subject): boolean {
-  if (rule.provider !== undefined && rule.provider !== subject.provider) return false
-  if (rule.account !== undefined && rule.account !== subject.account) return false
-  if (rule.type !== undefined && rule.type !== subject.type) return false
-  if (rule.recipient !== undefined && !anyRecipient(subject, (one) => one === rule.recipient)) return false
-  const prefix = rule.recipientPrefix
-  if (prefix !== undefined && !anyRecipient(subject, (one) => one.startsWith(prefix))) return false
+  if (!selects(rule, subject)) return false
   // An error that this provider does not know cannot be its answer.
   return rule.effect?.kind !== 'error' || rule.effect.name in systems[subject.provider].errors
-}
-
-/** Kaleyra takes several recipients in one request. */
-function anyRecipient({ recipient }: Subject, test: (one: string) => boolean): boolean {
-  return recipient.includes(',') ? recipient.split(',').some(test) : test(recipient)
-}
-
-function applies(active: ActiveRule): boolean {
-  const { rule } = active
-  active.matched += 1
-  if (active.matched <= rule.after) return false
-  if (rule.times !== undefined && active.applied >= rule.times) return false
-  if (rule.probability < 1 && active.random() >= rule.probability) return false
-  active.applied += 1
-  return true
 }

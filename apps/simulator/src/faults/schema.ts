@@ -1,9 +1,10 @@
 /** A fault rule as it is written: whom it hits, how often, and what it does. */
 import { z } from 'zod'
 import { systems } from '../systems/index.ts'
-import { messageTypes, providerNames } from '../systems/system.ts'
+import { providerNames } from '../systems/system.ts'
 import { latencySchema } from './latency.ts'
 import { retryAfterSchema } from './retry-after.ts'
+import { selectionFields } from './selection.ts'
 
 export const garbageNames = [
   'html', // a gateway's error page
@@ -64,21 +65,7 @@ const knownErrors = Object.fromEntries(
 
 export const faultSchema = z
   .strictObject({
-    id: z
-      .string()
-      .regex(/^[\w-]{1,64}$/, 'letters, digits, _ and -')
-      .optional(),
-    provider: z.enum(providerNames).optional(),
-    account: z.string().optional(),
-    /** Exact, digits without a plus sign. */
-    recipient: z.string().optional(),
-    recipientPrefix: z.string().optional(),
-    type: z.enum(messageTypes).optional(),
-    /** How often it applies; without it, always. */
-    times: z.number().int().min(1).optional(),
-    /** How many matching requests it lets pass first. */
-    after: z.number().int().min(0).default(0),
-    probability: z.number().min(0).max(1).default(1),
+    ...selectionFields,
     latency: latencySchema.optional(),
     /** Sends the answer's body in small pieces. */
     slowBody: z

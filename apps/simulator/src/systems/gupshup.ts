@@ -5,13 +5,15 @@
  * Readings of the document:
  * - the token stands bare in `Authorization`: one that begins with a scheme is not a token.
  * - `to` is digits only, as in its examples.
+ * - receipts are those of "Passthrough (V3) Incoming events", one entry and one change with all statuses in it.
  * - what it says to a body that does not fit, to an empty wallet and to too many requests is not printed on this
  *   page: the shape is, so the words here are ours ("Wallet Balance Low" is its list of codes' name for 1003).
  */
 import { z } from 'zod'
+import type { Told } from '../receipts/log.ts'
 import { newUuid } from './request-ids.ts'
 import { type Answer, type Endpoint, type NamedError, peekAt, type System, soleHeader } from './system.ts'
-import { digitsOnly, firstProblem, interactiveObject, reactionObject } from './whatsapp.ts'
+import { digitsOnly, errorsOf, firstProblem, interactiveObject, reactionObject } from './whatsapp.ts'
 
 const envelope = {
   messaging_product: z.literal('whatsapp'),
@@ -68,6 +70,28 @@ const errors = {
   'low-balance': () => wallet,
 } satisfies Record<string, NamedError>
 
+function passthrough(told: readonly Told[]): string {
+  const statuses = told.map((one) => ({
+    gs_id: one.requestId,
+    id: one.wamid,
+    recipient_id: one.recipient,
+    status: one.status,
+    // Of `enqueued` alone it is a number, and of milliseconds.
+    timestamp: one.status === 'enqueued' ? one.atMs : String(Math.floor(one.atMs / 1000)),
+    ...errorsOf(one),
+  }))
+  return JSON.stringify({
+    gs_app_id: '82ed52f4-30c0-4f12-81b4-e7ad07bd41de',
+    object: 'whatsapp_business_account',
+    entry: [
+      {
+        id: '112535025189792',
+        changes: [{ field: 'messages', value: { messaging_product: 'whatsapp', statuses } }],
+      },
+    ],
+  })
+}
+
 export const gupshup: System = {
   provider: 'gupshup',
   endpoints: [endpoint],
@@ -92,6 +116,7 @@ export const gupshup: System = {
     code: '200',
     body: `{"messages":[{"id":"${requestId}"}],"messaging_product":"whatsapp","contacts":[{"input":"${recipient}","wa_id":"${recipient}"}]}`,
   }),
+  receipts: { bundles: 'any', body: passthrough },
   oddSuccess: {
     'missing-commas': (requestId) =>
       `{\n"messages": [\n{\n"id": "${requestId}"\n}\n]\n"messaging_product": "whatsapp"\n"contacts": []\n}`,

@@ -5,9 +5,11 @@
  * - `<phone_number>` in the path is the sender's: `WA401` speaks of a number of the account.
  * - `messaging_object` is "the message object as defined by Meta", so reply buttons are in it as Meta has them.
  * - the table says `WhatsApp` for `messaging_product`, the sample `whatsapp`: both are taken.
+ * - receipts are those of "Status Update Webhooks" (v2). The failed one is taken to have WhatsApp's `errors`.
  * - `to` may hold several numbers separated by commas, each with or without a plus sign.
  */
 import { z } from 'zod'
+import type { Told } from '../receipts/log.ts'
 import { newKaleyraId } from './request-ids.ts'
 import {
   type Answer,
@@ -18,7 +20,7 @@ import {
   soleHeader,
   stringField,
 } from './system.ts'
-import { firstProblem, interactiveObject, reactionObject } from './whatsapp.ts'
+import { errorsOf, firstProblem, interactiveObject, reactionObject } from './whatsapp.ts'
 
 const envelope = {
   messaging_product: z.enum(['whatsapp', 'WhatsApp']),
@@ -110,6 +112,37 @@ const errors = {
   '429': () => tooMany,
 } satisfies Record<string, NamedError>
 
+/** `extra_info` is about one message, so all of these are. */
+function statusUpdate(told: readonly Told[]): string {
+  const { wamid, reference, requestId, status } = told[0]!
+  return JSON.stringify({
+    meta_object: {
+      value: {
+        messaging_product: 'whatsapp',
+        metadata: { display_phone_number: '910000000000', phone_number_id: '104000000000060' },
+        statuses: told.map((one) => ({
+          id: requestId,
+          status: one.status,
+          timestamp: String(Math.floor(one.atMs / 1000)),
+          recipient_id: one.recipient,
+          ...errorsOf(one),
+        })),
+      },
+      field: 'messages',
+    },
+    extra_info: {
+      trace_id: '8f14e45f-e000-4c1a-9e77-1a5000000000',
+      message_id: wamid,
+      waba_id: '120000034512345',
+      ref: reference ?? '',
+      ref1: '',
+      ref2: '',
+    },
+    status,
+    message_id: wamid,
+  })
+}
+
 export const kaleyra: System = {
   provider: 'kaleyra',
   endpoints: [endpoint],
@@ -141,6 +174,7 @@ export const kaleyra: System = {
     code: 'WA202',
     body: `{"code":"WA202","message":"Request Accepted","data":{"message_id":"${requestId}"},"error":{}}`,
   }),
+  receipts: { bundles: 'message', body: statusUpdate },
   oddSuccess: {
     'missing-commas': (requestId) =>
       `{\n"code":"WA202"\n"message":"Request Accepted",\n"data":{\n"message_id":"${requestId}"\n}\n"error":{}\n}`,

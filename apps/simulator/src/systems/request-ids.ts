@@ -41,3 +41,17 @@ export function newKaleyraId(): string {
   for (let index = 0; index < 19; index++) kaleyraId[index + 1] = capitals[pool[offset + index]! & 31]!
   return kaleyraId.toString('latin1')
 }
+
+const wamidBytes = 36
+
+/** `wamid.` and base64, as WhatsApp's own ids look. */
+export function newWamid(): string {
+  const offset = randomBytes(wamidBytes)
+  return `wamid.HBgM${pool.toString('base64', offset, offset + wamidBytes)}`
+}
+
+/** A number of eighteen digits: more than a double can hold. */
+export function newLongNumber(): string {
+  const offset = randomBytes(8)
+  return String(604_000_000_000_000_001n + (pool.readBigUInt64LE(offset) >> 12n))
+}

@@ -7,6 +7,7 @@
  * - code: the answer's own code (`WA202`, `E110`), or a name for it where the provider has none.
  */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Told } from '../receipts/log.ts'
 
 export const providerNames = ['zixflow', 'zixflow-campaign', 'kaleyra', 'gupshup'] as const
 export type ProviderName = (typeof providerNames)[number]
@@ -31,6 +32,8 @@ export interface Taken {
   content: unknown
   /** What the provider echoes later (Kaleyra `ref`, Zixflow `post_back_data`), or null. */
   reference: string | null
+  /** Where news of it goes, for the systems that are told with the message. */
+  receiptUrl?: string | undefined
 }
 
 /** A body that does not fit, and where. */
@@ -90,6 +93,13 @@ export interface System {
   /** Whether `success` tells the request id. */
   tellsRequestId: boolean
   /** The success answer as the provider's document misprints it, or with `data` of the wrong kind. */
+  /** What it posts about messages it took; absent where it posts nothing. */
+  receipts?: {
+    /** Which statuses may share a body: those of one message, any, or none. */
+    bundles: 'message' | 'any' | 'never'
+    /** One body for these statuses, which are of one account. */
+    body(told: readonly Told[]): string
+  }
   oddSuccess: Record<'missing-commas' | 'array-data' | 'huge-numbers', (requestId: string) => string>
 }
 

@@ -4,6 +4,7 @@
  * nothing is shared with the adapters, so that a mistake in one of them meets resistance here.
  */
 import { z } from 'zod'
+import type { Told } from '../receipts/log.ts'
 import type { Misfit } from './system.ts'
 
 /** E.164: at most fifteen digits, the first of them not zero. */
@@ -98,4 +99,10 @@ export function firstProblem(error: z.ZodError, body: unknown): Misfit {
   if (value === undefined) return { problem: `${path === '' ? 'body' : path} is required` }
   const text = /^(?:must|is) /.test(issue.message) ? issue.message : `is invalid: ${issue.message}`
   return { problem: `${path === '' ? 'body' : path} ${text}` }
+}
+
+/** The `errors` of a status, as WhatsApp's webhooks have them; nothing where there is none. */
+export function errorsOf({ code, message }: Pick<Told, 'code' | 'message'>) {
+  if (code === undefined && message === undefined) return {}
+  return { errors: [{ code, title: message ?? 'Message failed', message: message ?? 'Message failed' }] }
 }

@@ -3,10 +3,13 @@
  *
  * Readings of the documents:
  * - they print no failure, only its fields: `success: false` and `message`. Statuses and words here are ours.
+ * - receipts are those of "Postback Notifications", which names no `sent` and has no field for a code: it is put into
+ *   the remark's words.
  * - the inside of `interactive` is not spelled out; it is taken as Meta has it.
  */
 import { z } from 'zod'
-import { newUuid } from './request-ids.ts'
+import type { Told } from '../receipts/log.ts'
+import { newLongNumber, newUuid } from './request-ids.ts'
 import {
   type Answer,
   type Endpoint,
@@ -28,13 +31,17 @@ const envelope = {
 const reactionRequest = z.strictObject({ ...envelope, reaction: reactionObject })
 const replyButtonsRequest = z.strictObject({ ...envelope, interactive: interactiveObject })
 
+function common({ recipient, post_back_url, post_back_data }: z.infer<z.ZodObject<typeof envelope>>) {
+  return { recipient, reference: post_back_data ?? null, receiptUrl: post_back_url }
+}
+
 const reaction: Endpoint = {
   path: '/api/ingest/whatsapp/v1/message/reaction/send',
   check(body) {
     const parsed = reactionRequest.safeParse(body)
     if (!parsed.success) return firstProblem(parsed.error, body)
-    const { recipient, post_back_data, reaction } = parsed.data
-    return { type: 'reaction', recipient, content: reaction, reference: post_back_data ?? null }
+    const { reaction, ...rest } = parsed.data
+    return { type: 'reaction', content: reaction, ...common(rest) }
   },
 }
 
@@ -43,8 +50,8 @@ const replyButtons: Endpoint = {
   check(body) {
     const parsed = replyButtonsRequest.safeParse(body)
     if (!parsed.success) return firstProblem(parsed.error, body)
-    const { recipient, post_back_data, interactive } = parsed.data
-    return { type: 'interactive', recipient, content: interactive, reference: post_back_data ?? null }
+    const { interactive, ...rest } = parsed.data
+    return { type: 'interactive', content: interactive, ...common(rest) }
   },
 }
 
@@ -62,6 +69,50 @@ const errors = {
   '429': () => failure(429, '429', 'Too many requests'),
   '500': () => failure(500, '500', 'Internal server error'),
 } satisfies Record<string, NamedError>
+
+const remarkOf = ({ code, message = '' }: Told): string =>
+  code === undefined ? message : `${code}${message && ': '}${message}`
+
+/** The number is written by hand: no double could carry it. */
+function postBack(told: Told): string {
+  const { requestId, recipient, status, reference, atMs } = told
+  return `{"workspace_id":"69614209f51dfafb2231a6fe","type":"delivery_status","message_id":${newLongNumber()},${JSON.stringify(
+    {
+      request_id: requestId,
+      channel: 'whatsapp',
+      recipient,
+      status,
+      remark: remarkOf(told),
+      // Nanoseconds, as on the page.
+      status_at: new Date(atMs).toISOString().replace('Z', '174911Z'),
+      post_back_data: reference ?? '',
+    },
+  ).slice(1)}`
+}
+
+/** The answer of "Get Message Delivery Report"; without a status, which the page does not show, words of ours. */
+export function deliveryReport(told: Told | undefined): Answer {
+  if (told === undefined) return failure(404, 'report:404', 'Delivery report not found')
+  const { requestId, recipient, status, wamid, atMs } = told
+  return {
+    status: 200,
+    code: 'report:200',
+    body: JSON.stringify({
+      success: true,
+      message: 'Delivery report retrieved successfully',
+      data: {
+        channel: 'whatsapp',
+        message_id: wamid,
+        recipient,
+        request_id: requestId,
+        status,
+        statusAt: new Date(atMs).toISOString(),
+        remark: remarkOf(told),
+        workspace_id: '69614209f51dfafb2231a6fe',
+      },
+    }),
+  }
+}
 
 export const zixflow: System = {
   provider: 'zixflow',
@@ -88,6 +139,10 @@ export const zixflow: System = {
     code: '200',
     body: `{"success":true,"message":"WhatsApp request queued successfully","request_id":"${requestId}"}`,
   }),
+  receipts: {
+    bundles: 'never',
+    body: ([told]) => postBack(told!),
+  },
   oddSuccess: {
     'missing-commas': (requestId) =>
       `{\n"success": true\n"message": "WhatsApp request queued successfully"\n"request_id": "${requestId}"\n}`,
