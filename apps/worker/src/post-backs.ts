@@ -114,11 +114,16 @@ export class PostBacks {
     const first = this.#turn++ % Math.max(1, accounts.length)
     let any = false
     for (const account of [...accounts.slice(first), ...accounts.slice(0, first)]) {
-      const most = Math.min(this.#rooms.free, MOST_TAKEN)
+      const { most, room, roomForOthers } = this.#rooms.rooms()
       if (most <= 0 || this.#closing.signal.aborted) break
-      const { room, roomForOthers } = this.#rooms.rooms()
       const takenAt = performance.now()
-      const taken = await outbox.takePostBacks(account, most, room, roomForOthers, LEASE_MS)
+      const taken = await outbox.takePostBacks(
+        account,
+        Math.min(most, MOST_TAKEN),
+        room,
+        roomForOthers,
+        LEASE_MS,
+      )
       any ||= taken.length > 0
       for (const postBack of taken) this.#begin(account, postBack, takenAt)
     }

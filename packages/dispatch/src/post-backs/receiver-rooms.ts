@@ -32,20 +32,18 @@ export class ReceiverRooms {
     return this.#inFlight
   }
 
-  get free(): number {
-    return this.#most - this.#inFlight
-  }
-
-  /** What each receiver that is known has room for, and what each other one has. */
-  rooms(): { room: Map<string, number>; roomForOthers: number } {
-    const short = this.free <= this.#most * KEPT
+  /** What there is room for in all, for each receiver that is known, and for each other one. */
+  rooms(): { most: number; room: Map<string, number>; roomForOthers: number } {
+    const free = this.#most - this.#inFlight
+    const kept = Math.floor(this.#most * KEPT)
+    const short = free <= kept
     const now = performance.now()
     const room = new Map<string, number>()
     for (const [name, { limit, inFlight, endedAt }] of this.#receivers) {
       if (inFlight === 0 && now - endedAt > FORGOTTEN_AFTER_MS) this.#receivers.delete(name)
       else room.set(name, Math.max(0, (short ? 1 : limit) - inFlight))
     }
-    return { room, roomForOthers: short ? 1 : START }
+    return { most: short ? free : free - kept, room, roomForOthers: short ? 1 : START }
   }
 
   began(name: string): void {
