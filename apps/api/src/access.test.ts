@@ -31,6 +31,8 @@ const scopes: Record<string, 'send' | 'read' | 'admin' | 'token' | null> = {
   'POST /v1/accounts/{id}/resume': 'admin',
   'POST /v1/receipts/{account}': 'token',
   'GET /v1/receipts': 'read',
+  'GET /v1/post-backs': 'read',
+  'POST /v1/post-backs/{id}/resend': 'admin',
   'GET /metrics': 'read',
   'GET /health/live': null,
   'GET /health/ready': null,

@@ -15,12 +15,14 @@ import type { ApiKey } from './config.ts'
 import { dashboard } from './dashboard/dashboard.ts'
 import { createMetrics, metricsRoute } from './metrics.ts'
 import { describe, documentationRoutes } from './openapi.ts'
+import type { PostBackGate } from './post-back-gate.ts'
 import { asProblem, Problem, sendProblem } from './problems.ts'
 import { logRequest, requestIdOf } from './request-log.ts'
 import { accountRoutes } from './routes/accounts/index.ts'
 import { campaignRoutes } from './routes/campaigns/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
 import { messageRoutes } from './routes/messages/index.ts'
+import { postBackRoutes } from './routes/post-backs/index.ts'
 import { receiptRoutes } from './routes/receipts/index.ts'
 import { securityHeaders } from './security-headers.ts'
 import type { Storage } from './storage.ts'
@@ -41,6 +43,7 @@ export interface AppOptions {
   keys: ApiKey[]
   /** False: whoever reaches the port may do everything. */
   authenticates: boolean
+  postBacks: PostBackGate
   /** For each key, or each address where no key is asked for. */
   requestsPerSecond: number
   version?: string
@@ -60,7 +63,7 @@ const TIMEOUTS = {
 
 /** @returns the application, ready to `inject` or `listen` */
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { log, storage, keys, authenticates, requestsPerSecond, version = '0.1.0' } = options
+  const { log, storage, keys, authenticates, postBacks, requestsPerSecond, version = '0.1.0' } = options
   const { requestMs, lookMs, uploadIdleMs } = { ...TIMEOUTS, ...options.timeouts }
   const long = new WeakSet<Socket>()
   const app: App = Fastify({
@@ -121,10 +124,11 @@ export async function buildApp(options: AppOptions): Promise<App> {
   authenticate(app, { keys, authenticates })
   refuseUnknownRoutes(app)
 
-  messageRoutes(app, { storage, metrics })
-  campaignRoutes(app, { storage, metrics }, { long, idleMs: uploadIdleMs })
+  messageRoutes(app, { storage, metrics, postBacks })
+  campaignRoutes(app, { storage, metrics, postBacks }, { long, idleMs: uploadIdleMs })
   accountRoutes(app, { storage })
   receiptRoutes(app, { storage })
+  postBackRoutes(app, { storage })
   healthRoutes(app, { storage })
   metricsRoute(app, metrics)
   await documentationRoutes(app, headers.docs)

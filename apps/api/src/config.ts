@@ -1,11 +1,14 @@
 /** What the API reads from its environment. */
 import {
   type Account,
+  type AllowList,
   ConfigurationError,
   isLoopback,
   loadAccounts,
   port,
+  postBackEnvironment,
   readEnvironment,
+  type Signer,
   sharedEnvironment,
   wholeNumber,
 } from '@wa-dispatch/dispatch'
@@ -33,6 +36,10 @@ export interface ApiConfig {
   requestsPerSecond: number
   retentionDays: number
   logLevel: string
+  /** Of post-backs; absent: none are taken. */
+  signer: Signer | undefined
+  /** What post-backs may reach although it is not public. */
+  postBackAllow: AllowList
   accounts: Account[]
 }
 
@@ -64,6 +71,7 @@ const keysSchema = z.string().transform((text, context): ApiKey[] => {
 
 const environmentSchema = {
   ...sharedEnvironment,
+  ...postBackEnvironment,
   API_HOST: z.string().min(1).default('127.0.0.1'),
   API_PORT: port(3000),
   API_KEYS: keysSchema.default([]),
@@ -96,6 +104,8 @@ export function readConfig(env: NodeJS.ProcessEnv): ApiConfig {
     requestsPerSecond: values.API_RATE_LIMIT,
     retentionDays: values.RETENTION_DAYS,
     logLevel: values.LOG_LEVEL,
+    signer: values.POST_BACK_SECRET,
+    postBackAllow: values.POST_BACK_ALLOW,
     accounts,
   }
 }

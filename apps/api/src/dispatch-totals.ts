@@ -55,6 +55,12 @@ export function dispatchTotals(registry: Registry, storage: Storage): () => Prom
     labelNames: ['account', 'status'],
     registers,
   })
+  const postBacks = new Counter({
+    name: 'wa_dispatch_post_backs_total',
+    help: 'Calls to callers by account and what came of them; dead: given up',
+    labelNames: ['account', 'outcome'],
+    registers,
+  })
   const unmatched = new Gauge({
     name: 'wa_dispatch_receipts_unmatched',
     help: 'Request ids and wamids with receipts that match no message so far',
@@ -95,7 +101,8 @@ export function dispatchTotals(registry: Registry, storage: Storage): () => Prom
 
   return async () => {
     found = []
-    for (const metric of [attempts, retries, receipts, unmatched, arriving, messages]) metric.reset()
+    for (const metric of [attempts, retries, receipts, postBacks, unmatched, arriving, messages])
+      metric.reset()
     for (const account of storage.accounts.keys()) {
       const totals = await readTotals(storage.ledger, storage.redis, account)
       found.push([account, totals])
@@ -104,6 +111,8 @@ export function dispatchTotals(registry: Registry, storage: Storage): () => Prom
       retries.inc({ account }, totals.retries)
       for (const [status, count] of Object.entries(totals.receipts)) receipts.inc({ account, status }, count)
       unmatched.set({ account }, await storage.ledger.unmatchedCount(account))
+      for (const [outcome, count] of Object.entries(totals.postBacks))
+        postBacks.inc({ account, outcome }, count)
       arriving.set({ account }, await storage.receipts.depth(account))
       const depths = await storage.ledger.depths(account)
       for (const [state, count] of Object.entries(depths)) messages.set({ account, state }, count)

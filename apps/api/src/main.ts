@@ -5,6 +5,7 @@ import { ConfigurationError, connectRedis, exitOnFault } from '@wa-dispatch/disp
 import closeWithGrace from 'close-with-grace'
 import { type App, buildApp } from './app.ts'
 import { type ApiConfig, readConfig } from './config.ts'
+import { createPostBackGate } from './post-back-gate.ts'
 import { createLogger } from './request-log.ts'
 import { Storage } from './storage.ts'
 
@@ -45,7 +46,8 @@ async function closeServer(): Promise<void> {
   await closed
 }
 
-app = await buildApp({ ...config, storage, log })
+const postBacks = createPostBackGate({ signer: config.signer, allow: config.postBackAllow })
+app = await buildApp({ ...config, storage, postBacks, log })
 app.server.on('request', (_request, response) => {
   inFlight++
   response.once('close', () => inFlight--)

@@ -94,6 +94,7 @@ export async function describe(app: App, version: string): Promise<void> {
         { name: 'messages', description: 'Enqueue, look up, cancel, decide' },
         { name: 'campaigns', description: 'One message for many recipients: upload, run, look how it goes' },
         { name: 'receipts', description: 'What providers say after they took a message' },
+        { name: 'post-backs', description: 'What callers were told, and could not be told' },
         { name: 'accounts', description: 'Lanes: depth, rate, pause' },
         { name: 'operation', description: 'Health and metrics' },
       ],

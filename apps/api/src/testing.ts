@@ -1,11 +1,19 @@
 /** The API for a test file: everything real, on a Redis of the file's own. */
 import { createHash } from 'node:crypto'
-import { connectRedis, parseAccounts, whenReady } from '@wa-dispatch/dispatch'
+import {
+  connectRedis,
+  createSigner,
+  parseAccounts,
+  parseAllowList,
+  type Signer,
+  whenReady,
+} from '@wa-dispatch/dispatch'
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
 import { afterAll } from 'vitest'
 import { type App, type AppOptions, buildApp } from './app.ts'
 import type { ApiKey, Scope } from './config.ts'
+import { createPostBackGate } from './post-back-gate.ts'
 import { Storage } from './storage.ts'
 
 export const apiKey = (name: string, presented: string, ...scopes: Scope[]): ApiKey => ({
@@ -46,6 +54,9 @@ export const testAccounts = parseAccounts(
   {},
 )
 
+/** Signs post-backs in tests. */
+export const testSecret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
+
 export interface TestApi {
   app: App
   storage: Storage
@@ -59,6 +70,8 @@ export interface TestApiOptions {
   keys?: ApiKey[]
   authenticates?: boolean
   requestsPerSecond?: number
+  /** `POST_BACK_ALLOW`; with it, or with '', there is a secret to sign with. */
+  postBackAllow?: string
   timeouts?: AppOptions['timeouts']
   /** False: do not wait until the ledger is open. */
   ready?: boolean
@@ -71,13 +84,18 @@ export async function startApi(redisUrl: string, options: TestApiOptions = {}): 
     authenticates = true,
     requestsPerSecond = 1_000_000,
     timeouts = {},
+    postBackAllow,
     ready = true,
   } = options
   const logged: string[] = []
   const log = pino({ level: 'info' }, { write: (line) => void logged.push(line) })
   const redis = connectRedis(redisUrl, 'api', log)
   const storage = new Storage({ redis, accounts: testAccounts, retentionDays: 1, log })
-  const app = await buildApp({ log, storage, keys, authenticates, requestsPerSecond, timeouts })
+  const postBacks = createPostBackGate({
+    signer: postBackAllow === undefined ? undefined : (createSigner(testSecret) as Signer),
+    allow: parseAllowList(postBackAllow ?? '').list,
+  })
+  const app = await buildApp({ log, storage, keys, authenticates, postBacks, requestsPerSecond, timeouts })
   storage.start()
   if (ready) {
     await whenReady(redis, 10_000)

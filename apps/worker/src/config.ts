@@ -1,5 +1,11 @@
 /** The worker's environment. */
-import { port, readEnvironment, sharedEnvironment, wholeNumber } from '@wa-dispatch/dispatch'
+import {
+  port,
+  postBackEnvironment,
+  readEnvironment,
+  sharedEnvironment,
+  wholeNumber,
+} from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 
 /** @throws {ConfigurationError} */
@@ -7,6 +13,7 @@ export function readConfig(env: NodeJS.ProcessEnv) {
   const values = readEnvironment(
     {
       ...sharedEnvironment,
+      ...postBackEnvironment,
       WORKER_HOST: z.string().min(1).default('127.0.0.1'),
       WORKER_PORT: port(3001),
       WORKER_CONCURRENCY: wholeNumber(100, 1, 10_000),
@@ -19,6 +26,9 @@ export function readConfig(env: NodeJS.ProcessEnv) {
     accountsFile: values.ACCOUNTS_FILE,
     retentionDays: values.RETENTION_DAYS,
     logLevel: values.LOG_LEVEL,
+    /** Of post-backs; absent: none are sent. */
+    signer: values.POST_BACK_SECRET,
+    postBackAllow: values.POST_BACK_ALLOW,
     host: values.WORKER_HOST,
     port: values.WORKER_PORT,
     /** Attempts in flight, all lanes together. */

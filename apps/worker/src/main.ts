@@ -8,6 +8,7 @@ import {
   checkFitness,
   connectLanes,
   connectRedis,
+  createDeliverer,
   createLane,
   exitOnFault,
   gatherWrites,
@@ -16,6 +17,7 @@ import {
   loadAccounts,
   prepareLane,
   ReceiptQueue,
+  ReceiverGuard,
   TotalsWriter,
   whenReady,
 } from '@wa-dispatch/dispatch'
@@ -28,6 +30,7 @@ import { FetchWindow } from './fetch-window.ts'
 import { buildHealth } from './health.ts'
 import { closeLaneWorkers, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
+import { POST_BACKS_CLOSE_MS, PostBacks } from './post-backs.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
 import { Receipts } from './receipts.ts'
 import { RecentOutcomes } from './recent-outcomes.ts'
@@ -69,9 +72,11 @@ const tellTotals = () => {
     dependencies.window.tend(lane, account, limiter).catch(() => undefined)
 }
 let stallWatch: StallWatch | undefined
+let postBacks: PostBacks | undefined
 const { registry, metrics } = createMetrics(ids, totals, {
   inFlight: () => slots.inUse,
   stalled: () => stallWatch?.stalled() ?? [],
+  postBacksInFlight: () => postBacks?.inFlight ?? 0,
 })
 
 /** A sweep, or feeding, waits for a Redis that is away; the process does not. */
@@ -84,6 +89,7 @@ const health = buildHealth(redis, registry, {
 })
 
 /** Run in reverse order of opening. */
+const AFTER_REDIS = 2
 const closers: (() => unknown)[] = [
   () => redis.disconnect(),
   () => laneRedis.disconnect(),
@@ -91,7 +97,8 @@ const closers: (() => unknown)[] = [
   () => health.close(),
 ]
 const longestTimeoutMs = Math.max(...accounts.map(({ timeoutMs }) => timeoutMs))
-closeWithGrace({ delay: longestTimeoutMs + 10_000, logger: log }, async ({ signal, err }) => {
+const longestCallMs = Math.max(longestTimeoutMs, POST_BACKS_CLOSE_MS)
+closeWithGrace({ delay: longestCallMs + 10_000, logger: log }, async ({ signal, err }) => {
   if (err) log.error({ err: { message: err.message, stack: err.stack } }, 'worker.crashed')
   log.info({ signal, in_flight: slots.inUse }, 'worker.closing')
   open = false
@@ -179,6 +186,27 @@ const receipts = new Receipts({
 })
 receipts.start()
 closers.push(() => Promise.race([receipts.close(), sleep(LAST_SWEEP_MS)]))
+
+const { signer, postBackAllow } = config
+if (signer) {
+  const deliverer = createDeliverer({ guard: new ReceiverGuard(postBackAllow), signer })
+  postBacks = new PostBacks({
+    accounts: ids,
+    outbox: ledger,
+    deliverer,
+    urlOf: async (account, number) =>
+      (await campaigns.readNumber(ledger.numberOf(account), number))?.definition.postBackUrl,
+    metrics,
+    log,
+  })
+  postBacks.start()
+  // What is under way there ends beside the attempts.
+  let ended: Promise<void> | undefined
+  closing.signal.addEventListener('abort', () => {
+    ended = postBacks?.close().finally(() => deliverer.close())
+  })
+  closers.splice(AFTER_REDIS, 0, () => ended)
+}
 
 // A Redis that comes back may be another one, or have lost its data.
 redis.on('ready', async () => {

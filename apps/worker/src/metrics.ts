@@ -7,9 +7,10 @@ import {
   WAIT_BUCKETS,
 } from '@wa-dispatch/dispatch'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { PostBackMetrics } from './post-backs.ts'
 import type { ReceiptMetrics } from './receipts.ts'
 
-export interface Metrics extends ReceiptMetrics {
+export interface Metrics extends ReceiptMetrics, PostBackMetrics {
   attempted(account: string, outcome: OutcomeName, durationMs: number): void
   /** Since the message was due. */
   waited(account: string, milliseconds: number): void
@@ -24,7 +25,7 @@ export interface Metrics extends ReceiptMetrics {
 export function createMetrics(
   accounts: string[],
   totals: TotalsWriter,
-  now: { inFlight: () => number; stalled: () => string[] },
+  now: { inFlight: () => number; stalled: () => string[]; postBacksInFlight: () => number },
 ): { registry: Registry; metrics: Metrics } {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -63,6 +64,26 @@ export function createMetrics(
     help: 'From the arrival of a receipt to its being applied',
     buckets: [...WAIT_BUCKETS],
     ...shared,
+  })
+  const postBacks = new Counter({
+    name: 'wa_dispatch_worker_post_backs_total',
+    help: 'Calls of this process to callers by account and what came of them; dead: given up',
+    labelNames: ['account', 'outcome'],
+    registers: [registry],
+  })
+  const postBackDuration = new Histogram({
+    name: 'wa_dispatch_worker_post_back_duration_seconds',
+    help: 'From the start of a call to a caller to the end of its answer',
+    buckets: [...DURATION_BUCKETS],
+    ...shared,
+  })
+  new Gauge({
+    name: 'wa_dispatch_worker_post_backs_in_flight',
+    help: 'Calls of this process to callers that are under way',
+    registers: [registry],
+    collect() {
+      this.set(now.postBacksInFlight())
+    },
   })
   new Gauge({
     name: 'wa_dispatch_worker_in_flight',
@@ -106,6 +127,15 @@ export function createMetrics(
     retried(account) {
       totals.retried(account)
       lanes.get(account)?.retries.inc()
+    },
+    postBackAttempted(account, outcome, durationMs) {
+      totals.postBackAttempted(account, outcome)
+      postBacks.inc({ account, outcome })
+      postBackDuration.observe({ account }, durationMs / 1_000)
+    },
+    postBackDead(account) {
+      totals.postBackDead(account)
+      postBacks.inc({ account, outcome: 'dead' })
     },
     receiptApplied(account, status, matched, sinceArrivalMs) {
       totals.receiptApplied(account, status, sinceArrivalMs)

@@ -26,6 +26,8 @@ export interface Totals {
   retries: number
   /** By what they say, see {@link receiptLabel}. */
   receipts: Record<string, number>
+  /** Calls to callers by what came of them, and `dead` for those given up. */
+  postBacks: Record<string, number>
   duration: HistogramTotals
   wait: HistogramTotals
   receipt: HistogramTotals
@@ -66,6 +68,15 @@ export class TotalsWriter {
   receiptApplied(account: string, status: string, sinceArrivalMs: number): void {
     this.#add(account, `receipts:${receiptLabel(status)}`, 1)
     this.#observe(account, 'receipt', Math.max(0, sinceArrivalMs))
+  }
+
+  /** @param outcome what came of one call */
+  postBackAttempted(account: string, outcome: string): void {
+    this.#add(account, `postbacks:${outcome}`, 1)
+  }
+
+  postBackDead(account: string): void {
+    this.#add(account, 'postbacks:dead', 1)
   }
 
   #observe(account: string, measure: Measure, milliseconds: number): void {
@@ -123,6 +134,7 @@ export async function readTotals(ledger: Ledger, redis: Redis, account: string):
     attempts: each('attempts:'),
     retries: value('retries'),
     receipts: each('receipts:'),
+    postBacks: each('postbacks:'),
     duration: histogram('duration'),
     wait: histogram('wait'),
     receipt: histogram('receipt'),

@@ -7,6 +7,7 @@ export {
   type MessageState,
   OUTCOMES,
   type OutcomeName,
+  type PostBackRecord,
   STATES,
   WAITING,
 } from './record.ts'

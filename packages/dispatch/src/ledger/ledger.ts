@@ -536,7 +536,7 @@ const receiptCall = (receipt: LedgerReceipt, account: number): Argument[] => {
     requestId && shortHash(requestId),
     wamid,
     wamid && shortHash(wamid),
-    ...(receipt.state === 'failed' ? failureFields(error) : ['', '', '']),
+    ...(receipt.state === 'failed' || error ? failureFields(error) : ['', '', '']),
     receipt.recipient ?? '',
   ]
 }

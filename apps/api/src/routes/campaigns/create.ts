@@ -25,7 +25,7 @@ interface Created {
   state: 'draft'
 }
 
-export function createRoute(app: App, { storage }: CampaignRouteOptions): void {
+export function createRoute(app: App, { storage, postBacks }: CampaignRouteOptions): void {
   const { accounts, campaigns, idempotency } = storage
 
   app.post(
@@ -51,6 +51,7 @@ export function createRoute(app: App, { storage }: CampaignRouteOptions): void {
       const { body } = request
       const key = keyOf(request)
       const errors = check(body, accounts)
+      if (body.post_back_url !== undefined) errors.push(...(await postBacks(body.post_back_url)))
       if (errors.length && !(key !== undefined && (await wasMade(request.caller!.name, key, body)))) {
         throw refuse(errors)
       }

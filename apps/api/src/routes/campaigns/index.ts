@@ -3,6 +3,7 @@ import { CAMPAIGN_STATES } from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 import type { App } from '../../app.ts'
 import type { Metrics } from '../../metrics.ts'
+import type { PostBackGate } from '../../post-back-gate.ts'
 import type { Storage } from '../../storage.ts'
 import { checkRoute } from './check.ts'
 import { controlRoutes } from './control.ts'
@@ -14,6 +15,7 @@ import { reportRoute } from './report.ts'
 export interface CampaignRouteOptions {
   storage: Storage
   metrics: Metrics
+  postBacks: PostBackGate
 }
 
 export const campaignParams = z.strictObject({

@@ -22,7 +22,7 @@ export type Accepted = z.infer<typeof acceptedSchema>
 
 const ROUTE = 'POST /v1/messages'
 
-export function acceptRoute(app: App, { storage, metrics }: MessageRouteOptions): void {
+export function acceptRoute(app: App, { storage, metrics, postBacks }: MessageRouteOptions): void {
   const { intake, ledger, idempotency } = storage
 
   app.post(
@@ -42,9 +42,10 @@ export function acceptRoute(app: App, { storage, metrics }: MessageRouteOptions)
       storage.mustBeOpen()
       const message = request.body
       const key = keyOf(request)
-      const issues = intake.check(message)
-      if (issues.length && !(key !== undefined && (await wasTaken(request.caller!.name, key, message)))) {
-        throw refuse(issues.map(({ path, message }) => ({ path: pathOf(path), message })))
+      const errors = intake.check(message).map(({ path, message }) => ({ path: pathOf(path), message }))
+      if (message.post_back_url !== undefined) errors.push(...(await postBacks(message.post_back_url)))
+      if (errors.length && !(key !== undefined && (await wasTaken(request.caller!.name, key, message)))) {
+        throw refuse(errors)
       }
       if (key === undefined) {
         const id = ledger.nextId(message.account) ?? (await ledger.createIds(message.account, 1))[0]!

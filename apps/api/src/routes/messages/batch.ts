@@ -37,14 +37,16 @@ type Judged = { request: MessageRequest } | { request: undefined; error: Problem
 const NO_ID = ''
 const SERVER_FAULT = 500
 
-export function batchRoute(app: App, { storage, metrics }: MessageRouteOptions): void {
+export function batchRoute(app: App, { storage, metrics, postBacks }: MessageRouteOptions): void {
   const { intake, ledger, idempotency } = storage
 
-  function judge(raw: unknown): Judged {
+  async function judge(raw: unknown): Promise<Judged> {
     const parsed = messageRequestSchema.safeParse(raw)
     const errors = parsed.success
       ? intake.check(parsed.data).map(({ path, message }) => ({ path: pathOf(path), message }))
       : fieldErrorsOf(parsed.error)
+    const url = parsed.data?.post_back_url
+    if (url !== undefined) errors.push(...(await postBacks(url)))
     if (errors.length === 0 && parsed.success) return { request: parsed.data }
     return { request: undefined, error: refuse(errors).toJSON(), raw: parsed.success ? parsed.data : raw }
   }
@@ -95,7 +97,7 @@ export function batchRoute(app: App, { storage, metrics }: MessageRouteOptions):
     async (request, reply) => {
       storage.mustBeOpen()
       const key = keyOf(request)
-      const judged = request.body.messages.map(judge)
+      const judged = await Promise.all(request.body.messages.map(judge))
       const answer = await once<Answer>(request, reply, key, {
         idempotency,
         route: 'POST /v1/messages/batch',

@@ -68,7 +68,8 @@ describe('POST /v1/messages', () => {
   })
 
   it.each<[string, Record<string, unknown>, string]>([
-    ['an unknown field', { post_back_url: 'https://us.example' }, 'post_back_url'],
+    ['an unknown field', { postback: 'https://us.example' }, 'postback'],
+    ['post-backs that nobody could sign', { post_back_url: 'https://us.example' }, 'post_back_url'],
     ['an unknown account', { account: 'nobody' }, 'account'],
     ['a number that is none', { to: '0123' }, 'to'],
     ['an end before the start', { expires_at: '2020-01-01T00:00:00Z' }, 'expires_at'],
