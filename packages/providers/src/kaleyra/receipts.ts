@@ -72,7 +72,10 @@ function partsOf(body: unknown): Part[] {
   const object = isObject(body.meta_object) ? body.meta_object : body
   const value = isObject(object.value) ? object.value : object
   const inside = listOf(value.statuses)
-  if (inside.length > 0) return inside.map((one) => partOf(one, frame, isAboutOne(inside)))
+  if (inside.length > 0) {
+    const framed = isAboutOne(inside)
+    return inside.map((one) => partOf(one, frame, framed))
+  }
   // A profile of the customer's own may leave the object out and put the status itself at the top.
   if (frame.status) return [partOf({ ...body, id: body.id ?? frame.message_id }, frame, true)]
   // Inbound messages, and news about templates and numbers.

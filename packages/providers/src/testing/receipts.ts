@@ -71,6 +71,20 @@ export function describeReceipts<Account>(
       }
     })
 
+    test('a body full of statuses does not keep the process busy', () => {
+      const statuses = Array.from({ length: 20_000 }, (_, index) => {
+        const id = `request-${index}`
+        return { status: 'sent', id, gs_id: id, request_id: id }
+      })
+      const change = { field: 'messages', value: { statuses } }
+      const bodies = [{ meta_object: change }, { entry: [{ changes: [change] }] }, statuses]
+      const before = performance.now()
+      const found = bodies.map((body) => readReceipts(JSON.stringify(body)).receipts.length)
+      // Its square would take minutes.
+      expect(performance.now() - before).toBeLessThan(10_000)
+      expect(Math.max(...found)).toBe(20_000)
+    })
+
     test('whatever is changed in a body, it can be read or is said not to be', () => {
       const key = fc.constantFrom(
         ...keysOf(receipts.map(({ body }) => JSON.parse(textOf(body)))),
