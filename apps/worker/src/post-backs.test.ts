@@ -1,12 +1,8 @@
 /** The loop that tells callers, with real receivers on loopback; the outbox is the interface's shortest one. */
 import type { ServerResponse } from 'node:http'
-import { createMessageId, receiverOf } from '@wa-dispatch/dispatch'
-import { type Received, startHttp } from '@wa-dispatch/providers/testing'
-import { pino } from 'pino'
-import { Webhook } from 'standardwebhooks'
-import { afterEach, expect, test } from 'vitest'
 import {
   createDeliverer,
+  createMessageId,
   createSigner,
   type Deliverer,
   type PostBack,
@@ -15,8 +11,13 @@ import {
   parseAllowList,
   ReceiverGuard,
   ReceiverRooms,
+  receiverOf,
   type Signer,
-} from '../../../packages/dispatch/src/post-backs/index.ts'
+} from '@wa-dispatch/dispatch'
+import { type Received, startHttp } from '@wa-dispatch/providers/testing'
+import { pino } from 'pino'
+import { Webhook } from 'standardwebhooks'
+import { afterEach, expect, test } from 'vitest'
 import { PostBacks, type PostBacksOptions } from './post-backs.ts'
 
 const account = 'kaleyra-in'

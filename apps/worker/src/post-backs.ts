@@ -4,7 +4,6 @@
  * leave alone until its lease is over.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Logger } from 'pino'
 import {
   DELIVERY_TIMEOUT_MS,
   type Deliverer,
@@ -15,7 +14,8 @@ import {
   type PostBackOutbox,
   type PostBackSettlement,
   ReceiverRooms,
-} from '../../../packages/dispatch/src/post-backs/index.ts'
+} from '@wa-dispatch/dispatch'
+import type { Logger } from 'pino'
 
 /** What became of one try; `no-url`: nobody knows any more where it should have gone. */
 export type PostBackOutcome = DeliveryKind | 'no-url'
