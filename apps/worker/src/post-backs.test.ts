@@ -1,5 +1,6 @@
 /** The loop that tells callers, with real receivers on loopback; the outbox is the interface's shortest one. */
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   createDeliverer,
   createMessageId,
@@ -141,7 +142,7 @@ async function receiver(answer: (response: ServerResponse, received: Received, t
 const ok = (response: ServerResponse) => response.writeHead(204).end()
 
 const until = async (holds: () => boolean) => {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10))
+  while (!holds()) await sleep(10)
 }
 
 test('the events of a message arrive in order, each with its own id, and verify', async () => {
@@ -262,7 +263,7 @@ test('stopping waits for what is under way and takes no more', async () => {
   const closing = postBacks.close().then(() => {
     closed = true
   })
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await sleep(300)
   expect(closed).toBe(false)
   for (const response of held) ok(response)
   await closing
@@ -271,6 +272,19 @@ test('stopping waits for what is under way and takes no more', async () => {
   expect(postBacks.inFlight).toBe(0)
   expect(server.received).toHaveLength(10)
 })
+
+test('stopping does not wait for a Redis that is away', async () => {
+  const server = await receiver(ok)
+  const outbox = new MemoryOutbox()
+  outbox.add(server.url)
+  outbox.settlePostBack = () => new Promise(() => undefined)
+  const { postBacks } = run(outbox)
+  await until(() => server.received.length === 1)
+  outbox.takePostBacks = () => new Promise(() => undefined)
+  await sleep(300)
+  await postBacks.close()
+  expect(outbox.all.filter(isOver)).toEqual([])
+}, 15_000)
 
 test('a Redis that is away for a while loses nothing and sends nothing twice', async () => {
   const server = await receiver(ok)

@@ -7,7 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DELIVERY_TIMEOUT_MS,
   type Deliverer,
+  type Delivery,
   type DeliveryKind,
+  type DeliveryRequest,
   eventBody,
   nextTry,
   type PostBack,
@@ -51,8 +53,10 @@ const LAST_BEGIN_MS = LEASE_MS - DELIVERY_TIMEOUT_MS - 5_000
 const SETTLE_AGAIN_MS = 500
 const URL_REMEMBERED_MS = 10_000
 const MOST_URLS = 1_000
-/** Stopping waits for what is under way, and a little for Redis; what is not written down by then is sent again. */
-export const POST_BACKS_CLOSE_MS = DELIVERY_TIMEOUT_MS + 2_000
+/** What may still have to be written down once the last call has ended; what is not is sent again. */
+const LAST_WORDS_MS = 2_000
+/** Stopping takes no longer. */
+export const POST_BACKS_CLOSE_MS = DELIVERY_TIMEOUT_MS + LAST_WORDS_MS
 
 export class PostBacks {
   readonly #options: PostBacksOptions
@@ -61,6 +65,7 @@ export class PostBacks {
   readonly #closing = new AbortController()
   readonly #urls = new Map<string, { until: number; url: Promise<string | undefined> }>()
   #running: Promise<void> | undefined
+  #calling = 0
   #ended = false
   #turn = 0
 
@@ -78,18 +83,19 @@ export class PostBacks {
     this.#running = this.#run()
   }
 
-  /** Takes no more, and waits for what is under way, at most {@link POST_BACKS_CLOSE_MS}. */
+  /** Takes no more, and waits for the calls under way; at most {@link POST_BACKS_CLOSE_MS}, also without Redis. */
   async close(): Promise<void> {
     this.#closing.abort()
-    const all = async () => {
+    const timer = new AbortController()
+    const written = async () => {
       await this.#running
       await Promise.all(this.#sending)
     }
-    const timer = new AbortController()
-    await Promise.race([
-      all(),
-      sleep(POST_BACKS_CLOSE_MS, undefined, { signal: timer.signal }).catch(() => undefined),
-    ])
+    const called = async () => {
+      while (this.#calling > 0) await sleep(20)
+      await sleep(LAST_WORDS_MS, undefined, { signal: timer.signal }).catch(() => undefined)
+    }
+    await Promise.race([written(), called()])
     timer.abort()
   }
 
@@ -158,12 +164,12 @@ export class PostBacks {
     takenAt: number,
     tell: (outcome: PostBackOutcome, durationMs: number) => void,
   ): Promise<void> {
-    const { deliverer, metrics, log } = this.#options
+    const { metrics, log } = this.#options
     const { id, event, eventId, state, tries } = postBack
     const url = postBack.url ?? (await this.#urlOf(account, postBack.campaign))
     if (performance.now() - takenAt > LAST_BEGIN_MS) return
     const tried: Tried = url
-      ? await deliverer.deliver({ url, eventId, body: eventBody(account, postBack) })
+      ? await this.#call({ url, eventId, body: eventBody(account, postBack) })
       : { kind: 'no-url', code: 'NO_URL', durationMs: 0 }
     const { kind, code, durationMs } = tried
     tell(kind, durationMs)
@@ -187,6 +193,11 @@ export class PostBacks {
       },
       'post_back.attempted',
     )
+  }
+
+  async #call(request: DeliveryRequest): Promise<Delivery> {
+    this.#calling++
+    return this.#options.deliverer.deliver(request).finally(() => this.#calling--)
   }
 
   async #settle(postBack: PostBack, tried: Tried): Promise<PostBackSettlement['next']> {
