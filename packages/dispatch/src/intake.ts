@@ -7,9 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Content, isIdempotent, type Provider, providers } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
 import type { Account } from './accounts.ts'
+import { laneScript } from './lane-script.ts'
 import { addToLane, type Lane, type LaneEntry, type Priority } from './lanes.ts'
 import {
   type Accepted,
+  type LaneScript,
   type Ledger,
   type MessageId,
   type MessageState,
@@ -109,26 +111,42 @@ export class Intake {
     for (let round = 0; round < 100 && busy(); round++) await sleep(20)
   }
 
+  /** What may be sent at once gets its job in the same script. */
   async #store(account: string, arrivals: Arrival[]): Promise<void> {
-    let accepted: Accepted[]
+    const lane = this.#options.lanes.get(account)
+    const script = lane && laneScript(lane)
+    if (!script) return this.#storeThenAdd(account, arrivals)
+    const atOnce = arrivals.filter(({ request }) => mayGoAtOnce(request))
+    const others =
+      atOnce.length === arrivals.length ? [] : arrivals.filter(({ request }) => !mayGoAtOnce(request))
+    await Promise.all([this.#accept(account, atOnce, script), this.#storeThenAdd(account, others)])
+  }
+
+  /** @returns for each, whether it is stored; undefined when the whole of it failed. Those who wait are told. */
+  async #accept(account: string, arrivals: Arrival[], onto?: LaneScript): Promise<Accepted[] | undefined> {
+    if (arrivals.length === 0) return undefined
+    const messages = arrivals.map(({ id, request }) => newMessage(id, request))
     try {
-      accepted = await this.#options.ledger.accept(
-        account,
-        arrivals.map(({ id, request }) => newMessage(id, request)),
-      )
+      const accepted = await this.#options.ledger.accept(account, messages, onto)
+      for (const [index, { resolve, reject }] of arrivals.entries()) {
+        const { state } = accepted[index]!
+        if (state === undefined) reject(new SlotTakenError())
+        else resolve(state)
+      }
+      return accepted
     } catch (error) {
       for (const { reject } of arrivals) reject(error)
-      return
+      return undefined
     }
+  }
+
+  async #storeThenAdd(account: string, arrivals: Arrival[]): Promise<void> {
+    const accepted = await this.#accept(account, arrivals)
+    if (!accepted) return
     const add = (entries: LaneEntry[]) => this.#add(account, entries)
     const adds = gatheringOf(this.#adds, account, ADDS, add)
-    for (const [index, { id, request, resolve, reject }] of arrivals.entries()) {
+    for (const [index, { id, request }] of arrivals.entries()) {
       const { state, due } = accepted[index]!
-      if (state === undefined) {
-        reject(new SlotTakenError())
-        continue
-      }
-      resolve(state)
       if (state === 'queued' || state === 'scheduled') {
         adds.add(laneEntry(id, request, state === 'scheduled' ? due - Date.now() : 0))
       }
@@ -215,6 +233,10 @@ function gatheringOf<Item>(
   return gathering
 }
 
+/** Others wait for a time, or behind those without a priority: BullMQ has other scripts for them. */
+const mayGoAtOnce = ({ send_at: sendAt, priority }: MessageRequest) =>
+  sendAt === undefined && priority === 'transactional'
+
 function newMessage(id: MessageId, request: MessageRequest): NewMessage {
   const { account, message, priority, post_back_url: url } = request
   const stored: StoredContent = { account, message, priority }
@@ -223,6 +245,7 @@ function newMessage(id: MessageId, request: MessageRequest): NewMessage {
     to: request.to,
     content: JSON.stringify(stored),
     idempotent: isIdempotent(request.message),
+    type: request.message.type,
     reference: request.reference,
     sendAt: request.send_at?.getTime(),
     expiresAt: request.expires_at?.getTime(),

@@ -23,6 +23,7 @@ import type {
   AppliedReceipt,
   ClaimResult,
   Held,
+  LaneScript,
   LedgerOptions,
   LedgerReceipt,
   NewMessage,
@@ -125,10 +126,15 @@ export class Ledger implements PostBackOutbox {
 
   /**
    * Stores messages of one account, all in one go. A repeat with the same id changes nothing.
+   * @param onto adds their jobs in the same go; only for messages that may be sent at once
    * @returns for each, in order, the state it has by now and when it is due; milliseconds since 1970
    */
-  async accept(account: string, messages: NewMessage[]): Promise<Accepted[]> {
-    const replies = await this.#scripts.each('accept', this.numberOf(account), messages.map(asCall))
+  async accept(account: string, messages: NewMessage[], onto?: LaneScript): Promise<Accepted[]> {
+    const number = this.numberOf(account)
+    const calls = messages.map(asCall)
+    const replies = onto
+      ? await this.#scripts.acceptOnto(number, calls, onto)
+      : await this.#scripts.each('accept', number, calls)
     const accepted = replies.map(asAccepted)
     // Somebody else was given the same block by a Redis that had lost its last moments.
     if (accepted.some(({ state }) => state === undefined)) this.#free.delete(account)
@@ -522,6 +528,7 @@ const asCall = (message: NewMessage): Call => [
   message.campaign ?? 0,
   message.callback?.receiver ?? '',
   message.callback?.url === undefined ? '' : JSON.stringify([message.callback.url, message.callback.data]),
+  message.type ?? '',
 ]
 
 const receiptCall = (receipt: LedgerReceipt, account: number): Argument[] => {

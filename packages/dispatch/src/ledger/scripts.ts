@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { pack, unpack } from 'msgpackr'
 import type { MessageId } from './ids.ts'
 import { accountTag } from './keys.ts'
-import type { LedgerOptions } from './types.ts'
+import type { LaneScript, LedgerOptions } from './types.ts'
 
 /** What one step of a script is about: the message's id without `msg_`, and what scripts/*.lua say behind it. */
 export type Call = [id: string, ...Argument[]]
@@ -50,6 +50,7 @@ export class Scripts {
   readonly #redis: Redis
   readonly #retentionSeconds: number
   readonly #clock: (() => number) | undefined
+  #addsJobs = false
   readonly #gathering = new Map<string, Gathered[]>()
 
   constructor({ redis, retentionDays, clock }: LedgerOptions) {
@@ -131,6 +132,18 @@ export class Scripts {
   ): Promise<Reply[] | undefined> {
     const replies = await this.#run('ledger-feed', account, pack(calls), campaign, cursor, next)
     return replies ? (unpack(replies) as Reply[]) : undefined
+  }
+
+  /** Runs `accept` for each, and BullMQ's own script behind it. */
+  async acceptOnto(account: number, calls: Call[], { lua, lane }: LaneScript): Promise<Reply[]> {
+    if (!this.#addsJobs) {
+      const functions = [`accept(call)\n${source('accept')}`, `add_job(KEYS, ARGV)\n${lua}`]
+      const parts = functions.map((one) => `local function ${one}\nend`)
+      const script = [source('record'), ...parts, source('accept-onto')].join('\n')
+      this.#redis.defineCommand('ledger-accept-onto', { lua: script, numberOfKeys: 1 })
+      this.#addsJobs = true
+    }
+    return unpack((await this.#run('ledger-accept-onto', account, pack(calls), lane))!) as Reply[]
   }
 
   /** Applies receipts. @returns for each, in order: id, state, whether it moved */

@@ -21,11 +21,21 @@ export interface NewMessage {
   reference?: string | undefined
   /** Its campaign's number in the account. */
   campaign?: number | undefined
+  /** The kind of content: its job's name. */
+  type?: string | undefined
   /** Who is told what becomes of it; absent: nobody. */
   callback?: Callback | undefined
   /** Milliseconds since 1970. */
   sendAt?: number | undefined
   expiresAt?: number | undefined
+}
+
+/** How the jobs of messages are added within the script that stores them. */
+export interface LaneScript {
+  /** BullMQ's own, for one job. */
+  lua: string
+  /** What scripts/accept-onto.lua has to know of the lane, msgpack. */
+  lane: Buffer
 }
 
 /** Whom to tell what becomes of a message. */
