@@ -44,6 +44,8 @@ export interface AppOptions {
   /** False: whoever reaches the port may do everything. */
   authenticates: boolean
   postBacks: PostBackGate
+  /** 24 when absent. */
+  reconcileAfterHours?: number
   /** For each key, or each address where no key is asked for. */
   requestsPerSecond: number
   version?: string
@@ -64,6 +66,7 @@ const TIMEOUTS = {
 /** @returns the application, ready to `inject` or `listen` */
 export async function buildApp(options: AppOptions): Promise<App> {
   const { log, storage, keys, authenticates, postBacks, requestsPerSecond, version = '0.1.0' } = options
+  const { reconcileAfterHours = 24 } = options
   const { requestMs, lookMs, uploadIdleMs } = { ...TIMEOUTS, ...options.timeouts }
   const long = new WeakSet<Socket>()
   const app: App = Fastify({
@@ -125,7 +128,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   refuseUnknownRoutes(app)
 
   messageRoutes(app, { storage, metrics, postBacks })
-  campaignRoutes(app, { storage, metrics, postBacks }, { long, idleMs: uploadIdleMs })
+  campaignRoutes(app, { storage, metrics, postBacks, reconcileAfterHours }, { long, idleMs: uploadIdleMs })
   accountRoutes(app, { storage })
   receiptRoutes(app, { storage })
   postBackRoutes(app, { storage })

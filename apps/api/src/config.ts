@@ -8,6 +8,7 @@ import {
   port,
   postBackEnvironment,
   readEnvironment,
+  reconcileEnvironment,
   type Signer,
   sharedEnvironment,
   wholeNumber,
@@ -40,6 +41,7 @@ export interface ApiConfig {
   signer: Signer | undefined
   /** What post-backs may reach although it is not public. */
   postBackAllow: AllowList
+  reconcileAfterHours: number
   accounts: Account[]
 }
 
@@ -72,6 +74,7 @@ const keysSchema = z.string().transform((text, context): ApiKey[] => {
 const environmentSchema = {
   ...sharedEnvironment,
   ...postBackEnvironment,
+  ...reconcileEnvironment,
   API_HOST: z.string().min(1).default('127.0.0.1'),
   API_PORT: port(3000),
   API_KEYS: keysSchema.default([]),
@@ -106,6 +109,7 @@ export function readConfig(env: NodeJS.ProcessEnv): ApiConfig {
     logLevel: values.LOG_LEVEL,
     signer: values.POST_BACK_SECRET,
     postBackAllow: values.POST_BACK_ALLOW,
+    reconcileAfterHours: values.RECONCILE_AFTER_HOURS,
     accounts,
   }
 }

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { App } from './app.ts'
 import { dispatchTotals } from './dispatch-totals.ts'
 import { bearer, refusals } from './openapi.ts'
+import { reconciliationMetrics } from './reconciliation-metrics.ts'
 import { depthOf } from './routes/accounts/depth.ts'
 import type { Storage } from './storage.ts'
 
@@ -80,6 +81,7 @@ export function createMetrics(storage: Storage): Metrics {
   })
 
   const readTotals = dispatchTotals(registry, storage)
+  const readReconciliations = reconciliationMetrics(registry, storage)
 
   /** Lanes are asked when somebody wants to know. Without a Redis the process still tells of itself. */
   async function ask(): Promise<void> {
@@ -106,6 +108,7 @@ export function createMetrics(storage: Storage): Metrics {
           depths.set({ account, state }, depth[state])
       }
       await readTotals()
+      await readReconciliations()
       unsafe.set((await storage.state()).unsafe.length)
       redis.set(1)
     } catch {

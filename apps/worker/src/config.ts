@@ -5,6 +5,7 @@ import {
   readEnvironment,
   sharedEnvironment,
   wholeNumber,
+  workerReconcileEnvironment,
 } from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 
@@ -14,6 +15,7 @@ export function readConfig(env: NodeJS.ProcessEnv) {
     {
       ...sharedEnvironment,
       ...postBackEnvironment,
+      ...workerReconcileEnvironment,
       WORKER_HOST: z.string().min(1).default('127.0.0.1'),
       WORKER_PORT: port(3001),
       WORKER_CONCURRENCY: wholeNumber(100, 1, 10_000),
@@ -29,6 +31,11 @@ export function readConfig(env: NodeJS.ProcessEnv) {
     /** Of post-backs; absent: none are sent. */
     signer: values.POST_BACK_SECRET,
     postBackAllow: values.POST_BACK_ALLOW,
+    reconcile: {
+      afterMs: values.RECONCILE_AFTER_HOURS * 3_600_000,
+      /** 0: never. */
+      everyMs: values.RECONCILE_EVERY_MINUTES * 60_000,
+    },
     host: values.WORKER_HOST,
     port: values.WORKER_PORT,
     /** Attempts in flight, all lanes together. */

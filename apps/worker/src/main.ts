@@ -15,7 +15,9 @@ import {
   Ledger,
   Limiter,
   loadAccounts,
+  Mender,
   prepareLane,
+  Questions,
   ReceiptQueue,
   ReceiverGuard,
   TotalsWriter,
@@ -32,8 +34,10 @@ import { closeLaneWorkers, startLaneWorker } from './lane-worker.ts'
 import { createMetrics } from './metrics.ts'
 import { POST_BACKS_CLOSE_MS, PostBacks } from './post-backs.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
+import { Asker } from './questions.ts'
 import { Receipts } from './receipts.ts'
 import { RecentOutcomes } from './recent-outcomes.ts'
+import { Reconciler } from './reconciler.ts'
 import { Slots } from './slots.ts'
 import { StallWatch } from './stall-watch.ts'
 import { Sweeper } from './sweeper.ts'
@@ -167,7 +171,8 @@ closers.push(() => {
 closers.push(() => closeLaneWorkers(workers, () => slots.idle()))
 
 const campaigns = new Campaigns({ redis, ledger, retentionDays: config.retentionDays })
-const sweeper = new Sweeper({ ledger, campaigns, limiter, redis, lanes, log })
+const mender = new Mender({ ledger, redis, log, attempted: metrics.attempted })
+const sweeper = new Sweeper({ ledger, campaigns, limiter, mender, redis, lanes, log })
 sweeper.start()
 const feeder = new Feeder({ campaigns, ledger, limiter, redis, lanes, log })
 feeder.start()
@@ -186,6 +191,26 @@ const receipts = new Receipts({
 })
 receipts.start()
 closers.push(() => Promise.race([receipts.close(), sleep(LAST_SWEEP_MS)]))
+const questions = new Questions(redis, ledger)
+const tools = { ledger, campaigns, mender, questions }
+const reconciler = new Reconciler({ ...tools, ...config.reconcile, redis, lanes, log })
+reconciler.start()
+const asker = new Asker({
+  questions,
+  ledger,
+  limiter,
+  http,
+  lanes: lanes.flatMap(({ account, lane, dependencies: { provider, rest } }) =>
+    provider.askReceipt ? [{ account, lane, ask: provider.askReceipt, rest }] : [],
+  ),
+  metrics,
+  log,
+})
+asker.start()
+// An answer that is on its way comes beside those of the attempts.
+closing.signal.addEventListener('abort', () => void asker.close())
+closers.push(() => Promise.race([reconciler.close(), sleep(LAST_SWEEP_MS)]))
+closers.push(() => Promise.race([asker.close(), sleep(longestTimeoutMs + LAST_SWEEP_MS)]))
 
 const { signer, postBackAllow } = config
 if (signer) {

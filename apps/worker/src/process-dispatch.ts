@@ -22,6 +22,7 @@ import {
   maskPhone,
   type StoredContent,
   stopsLane,
+  WORKER_LOST,
 } from '@wa-dispatch/dispatch'
 import { type Http, isIdempotent, type Provider, type SendOutcome } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
@@ -298,19 +299,13 @@ const masked = (text: string): string => text.replace(/\d{7,15}/g, maskPhone).tr
  * Another attempt is under way, or its worker died in the middle of it. While it may still be alive, wait;
  * after that nobody knows what became of it.
  */
-export async function giveUpWhenLost(
+async function giveUpWhenLost(
   id: MessageId,
   held: Held,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
   if (held.inMs > 0) return { kind: 'later', inMs: held.inMs + 100 }
-  const outcome: SendOutcome = {
-    outcome: 'uncertain',
-    code: 'WORKER_LOST',
-    message: 'The worker stopped between claiming the message and writing down the answer.',
-    answered: false,
-  }
-  return settle(id, outcome, held, held.idempotent, 0, dependencies)
+  return settle(id, WORKER_LOST, held, held.idempotent, 0, dependencies)
 }
 
 /** A command that Redis itself refuses so often will be refused for ever. */

@@ -5,34 +5,26 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Account,
-  addToLane,
   type Campaigns,
   jobIdOf,
-  type Lane,
   type Ledger,
   type Limiter,
+  type MendedLane,
+  type Mender,
   type MessageId,
-  type Priority,
   prepareLane,
-  type StoredContent,
   sweepKey,
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
-import { type DispatchDependencies, giveUpWhenLost } from './process-dispatch.ts'
-
-export interface SweptLane {
-  account: Account
-  lane: Lane
-  dependencies: DispatchDependencies
-}
 
 export interface SweeperOptions {
   ledger: Ledger
   campaigns: Campaigns
   limiter: Limiter
+  mender: Mender
   redis: Redis
-  lanes: SweptLane[]
+  lanes: MendedLane[]
   log: Logger
   intervalMs?: number
 }
@@ -96,7 +88,7 @@ export class Sweeper {
     }
   }
 
-  async #expire({ account, lane }: SweptLane, now: number): Promise<void> {
+  async #expire({ account, lane }: MendedLane, now: number): Promise<void> {
     const { ledger } = this.#options
     for (let seen = 0; seen < MOST; ) {
       const page = await ledger.list(account.id, 'expiring', now, 0, PAGE)
@@ -112,17 +104,16 @@ export class Sweeper {
     }
   }
 
-  async #giveUpLostClaims({ account, dependencies }: SweptLane, now: number): Promise<void> {
-    const { ledger } = this.#options
+  async #giveUpLostClaims({ account }: MendedLane, now: number): Promise<void> {
+    const { ledger, mender } = this.#options
     for (const id of await ledger.list(account.id, 'sending', now, 0, PAGE)) {
-      const held = await ledger.currentClaim(id)
-      if (held) await giveUpWhenLost(id, held, dependencies)
-      else if (!(await ledger.read(id))) await ledger.forget(account.id, id)
+      const state = await mender.giveUpLostClaim(account, id)
+      if (!state && !(await ledger.read(id))) await ledger.forget(account.id, id)
     }
   }
 
-  async #decideUncertain({ account, lane }: SweptLane, now: number): Promise<void> {
-    const { ledger, log } = this.#options
+  async #decideUncertain({ account, lane }: MendedLane, now: number): Promise<void> {
+    const { ledger, mender, log } = this.#options
     const as = ({ hold: 'hold', fail: 'failed', resend: 'resend' } as const)[account.onUncertain]
     for (const id of await ledger.list(account.id, 'uncertain', now, 0, PAGE)) {
       const { changed, state, generation } = await ledger.resolve(id, as, true)
@@ -131,11 +122,11 @@ export class Sweeper {
         { message: id.text, account: account.id, rule: account.onUncertain, state },
         'uncertain.decided',
       )
-      if (state === 'queued') await this.#add(lane, id, generation, 0)
+      if (state === 'queued') await mender.addJob(lane, id, generation, 0)
     }
   }
 
-  async #addLostJobs(swept: SweptLane, now: number, full: boolean): Promise<void> {
+  async #addLostJobs(swept: MendedLane, now: number, full: boolean): Promise<void> {
     const { account } = swept
     const lists = await this.#waitingLists(account)
     const missing = await this.#jobsAreMissing(swept, lists)
@@ -156,7 +147,7 @@ export class Sweeper {
   }
 
   /** Messages are on their way between the two counts; only what is missing each time is missing. */
-  async #jobsAreMissing({ account, lane }: SweptLane, lists: string[]): Promise<boolean> {
+  async #jobsAreMissing({ account, lane }: MendedLane, lists: string[]): Promise<boolean> {
     const { ledger, redis } = this.#options
     for (let look = 0; look < LOOKS; look++) {
       if (look > 0) await sleep(BETWEEN_LOOKS_MS)
@@ -170,7 +161,7 @@ export class Sweeper {
 
   /** Goes through a part of the list, the next part each time. @returns how many messages it has looked at */
   async #mendList(
-    swept: SweptLane,
+    swept: MendedLane,
     list: string,
     now: number,
     missing: boolean,
@@ -197,49 +188,11 @@ export class Sweeper {
   }
 
   /** Adds the job of one waiting message, if there is none that will run. */
-  async #mend(
-    { account, lane }: SweptLane,
-    list: string,
-    id: MessageId,
-    now: number,
-    missing: boolean,
-  ): Promise<void> {
-    const { ledger, redis, log } = this.#options
+  async #mend(swept: MendedLane, list: string, id: MessageId, now: number, missing: boolean): Promise<void> {
+    const { ledger, mender } = this.#options
     const record = await ledger.read(id)
-    if (!record) return ledger.forget(account.id, id, list)
-    const jobId = jobIdOf(id, record.generation)
-    const [addedAt, finishedOn] = await redis.hmget(lane.toKey(jobId), 'timestamp', 'finishedOn')
-    const there = addedAt !== null && finishedOn === null
+    if (!record) return ledger.forget(swept.account.id, id, list)
     // A job may exist and stand in no list; to ask for that is dear, so only when it is late and jobs are missing.
-    const late = missing && record.due < now - LATE_MS
-    if (there && !(late && (await lane.getJobState(jobId)) === 'unknown')) return
-    let { generation, due } = record
-    if (addedAt !== null) {
-      const next = await ledger.requeue(id, generation)
-      if (!next) return
-      generation = next.generation
-      due = next.due
-    }
-    await this.#add(lane, id, generation, due - now)
-    log.warn({ message: id.text, account: account.id, state: record.state, generation }, 'sweep.job_added')
-  }
-
-  async #add(lane: Lane, id: MessageId, generation: number, delayMs: number): Promise<void> {
-    const { ledger } = this.#options
-    const [record, content] = await Promise.all([ledger.read(id), ledger.content(id)])
-    if (!record) return
-    const { to, reference, campaign } = record
-    const entry = { id, generation, to, ...tellOf(content), reference, ofCampaign: campaign > 0, delayMs }
-    await addToLane(lane, [entry])
-  }
-}
-
-/** What the job shows; content that is lost or unreadable is the worker's to tell. */
-function tellOf(content: string | null): { type: string; priority: Priority } {
-  try {
-    const { message, priority } = JSON.parse(content ?? '') as StoredContent
-    return { type: message.type, priority }
-  } catch {
-    return { type: 'unreadable', priority: 'transactional' }
+    await mender.addMissingJob(swept, { id, record }, now, missing && record.due < now - LATE_MS)
   }
 }

@@ -1,5 +1,5 @@
 export * from './ids.ts'
-export { accountsKey, feedKey, idempotencyKey, lanePrefix, sweepKey } from './keys.ts'
+export { accountsKey, feedKey, idempotencyKey, lanePrefix, reconcileKey, sweepKey } from './keys.ts'
 export * from './ledger.ts'
 export {
   type MessageError,

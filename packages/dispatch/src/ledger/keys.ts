@@ -21,6 +21,8 @@
  * | wa:{n}:p:…     | zset   | a receiver's messages with events to tell, by the time they are due |
  * | wa:{n}:pr      | zset   | receivers by the time that their first one is due |
  * | wa:{n}:pz      | zset   | dead letters: events that were given up, `id.event`, by that time |
+ * | wa:{n}:ra      | zset   | messages that the provider is to be asked about, by the time at which it is (reconcile/questions.ts) |
+ * | wa:{n}:rr      | hash   | reconciliation: what the last run found, where one that goes on stands (reconcile/account-run.ts) |
  * | wa:{n}:kn      | string | the number of the newest campaign |
  * | wa:{n}:kl      | zset   | campaigns, `number:salt`, by their number |
  * | wa:{n}:ks      | hash   | a campaign's salt → its number |
@@ -39,6 +41,7 @@
  * | wa:{n}:m       | hash   | what all workers have counted (totals.ts) |
  * | wa:idem:…      | string | an Idempotency-Key with the ids reserved for it and, later, the answer |
  * | wa:sweep       | string | which process sweeps at the moment |
+ * | wa:reconcile   | string | which process reconciles at the moment |
  * | wa:lane:{n}:…  |        | BullMQ's own keys of the lane |
  */
 import { hash } from 'node:crypto'
@@ -46,6 +49,7 @@ import { hash } from 'node:crypto'
 export const accountsKey = 'wa:accounts'
 export const sweepKey = 'wa:sweep'
 export const feedKey = 'wa:feed'
+export const reconcileKey = 'wa:reconcile'
 export const campaignNameKey = (name: string) => `wa:names:${shortHash(name)}`
 
 /** 66 bits: the record itself holds the whole text and is compared. */
@@ -86,6 +90,8 @@ function makeKeys(account: number) {
     callback: (id: string) => `${tag}:y:${id.slice(4)}`,
     deadPostBacks: `${tag}:pz`,
     receivers: `${tag}:pr`,
+    questions: `${tag}:ra`,
+    reconciliation: `${tag}:rr`,
     newestCampaign: `${tag}:kn`,
     campaigns: `${tag}:kl`,
     campaignSalts: `${tag}:ks`,

@@ -1,5 +1,5 @@
 /** Accounts and their lanes: what waits, how fast it goes, pause and resume. */
-import { type Account, prepareLane, readRate } from '@wa-dispatch/dispatch'
+import { type Account, prepareLane, readRate, readReconciliation } from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
@@ -39,6 +39,19 @@ const accountSchema = z.object({
   rate_per_second: z
     .number()
     .meta({ description: 'Attempts of all workers, averaged over the last ten seconds' }),
+  reconciliation: z
+    .object({
+      at: z.iso.datetime().meta({ description: 'When the last run over all messages of the account ended' }),
+      started_at: z.iso.datetime(),
+      looked_at: z.int().meta({ description: 'Messages' }),
+      unheard: z.int().meta({
+        description: 'Submitted longer ago than `RECONCILE_AFTER_HOURS`, and no receipt came since',
+      }),
+      uncertain: z.int(),
+      mended: z.int().meta({ description: 'Jobs that were lost, and claims whose worker died' }),
+      asked: z.int().meta({ description: 'Unheard ones that the provider is asked about' }),
+    })
+    .optional(),
 })
 
 const patchSchema = z
@@ -62,11 +75,12 @@ const paramsSchema = z.strictObject({
 export function accountRoutes(app: App, { storage }: { storage: Storage }): void {
   async function viewOf(account: Account): Promise<z.infer<typeof accountSchema>> {
     const { id, provider, baseUrl, rateLimit } = account
-    const [paused, depth, rate, limits] = await Promise.all([
+    const [paused, depth, rate, limits, last] = await Promise.all([
       storage.lanes.get(id)!.isPaused(),
       depthOf(storage, id),
       readRate(storage.ledger, storage.redis, id),
       storage.limiter.read(account),
+      readReconciliation(storage.ledger, storage.redis, id),
     ])
     const { configuredPerSecond, pairPerMinute, perSecond, loweredSince, breaker } = limits
     const { shared } = rateLimit
@@ -93,6 +107,17 @@ export function accountRoutes(app: App, { storage }: { storage: Storage }): void
               reason: breaker.reason,
             },
       rate_per_second: rate,
+      ...(last && {
+        reconciliation: {
+          at: instant(last.at),
+          started_at: instant(last.startedAt),
+          looked_at: last.lookedAt,
+          unheard: last.unheard,
+          uncertain: last.uncertain,
+          mended: last.mended,
+          asked: last.asked,
+        },
+      }),
     }
   }
 

@@ -10,12 +10,15 @@ import { controlRoutes } from './control.ts'
 import { createRoute } from './create.ts'
 import { overviewRoutes } from './overview.ts'
 import { type LongRequests, recipientsRoute } from './recipients.ts'
+import { reconcileRoute } from './reconcile.ts'
 import { reportRoute } from './report.ts'
 
 export interface CampaignRouteOptions {
   storage: Storage
   metrics: Metrics
   postBacks: PostBackGate
+  /** Without a receipt for so long, a submitted message is unheard. */
+  reconcileAfterHours: number
 }
 
 export const campaignParams = z.strictObject({
@@ -40,4 +43,5 @@ export function campaignRoutes(
   overviewRoutes(app, options)
   checkRoute(app, options)
   reportRoute(app, options)
+  reconcileRoute(app, options)
 }

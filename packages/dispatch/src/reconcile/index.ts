@@ -1,0 +1,6 @@
+export * from './account-run.ts'
+export * from './campaign.ts'
+export * from './environment.ts'
+export * from './inspection.ts'
+export * from './mend.ts'
+export * from './questions.ts'
