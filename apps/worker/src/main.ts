@@ -210,7 +210,7 @@ asker.start()
 // An answer that is on its way comes beside those of the attempts.
 closing.signal.addEventListener('abort', () => void asker.close())
 closers.push(() => Promise.race([reconciler.close(), sleep(LAST_SWEEP_MS)]))
-closers.push(() => Promise.race([asker.close(), sleep(longestTimeoutMs + LAST_SWEEP_MS)]))
+closers.push(() => asker.close())
 
 const { signer, postBackAllow } = config
 if (signer) {

@@ -57,6 +57,8 @@ const TIMING = {
 
 /** While messages wait, at most this share of the account's turns. */
 const SHARE = 0.1
+/** What an answer may still have to write when the worker ends. */
+const LAST_WORDS_MS = 2_000
 /** The breaker is looked at so often while it is open. */
 const SHUT_MS = 5_000
 
@@ -64,6 +66,7 @@ export class Asker {
   readonly #options: AskerOptions
   readonly #timing: typeof TIMING
   readonly #closing = new AbortController()
+  readonly #calls = new Set<Promise<ReceiptAnswer>>()
   #loops: Promise<void>[] = []
 
   constructor(options: AskerOptions) {
@@ -75,10 +78,11 @@ export class Asker {
     this.#loops = this.#options.lanes.map((lane) => this.#loop(lane))
   }
 
-  /** An answer that is on its way is waited for. */
+  /** An answer that is on its way is waited for, a Redis that is away is not. */
   async close(): Promise<void> {
     this.#closing.abort()
-    await Promise.all(this.#loops)
+    await Promise.all(this.#calls)
+    await Promise.race([Promise.all(this.#loops), sleep(LAST_WORDS_MS, undefined, { ref: false })])
   }
 
   async #loop(asked: AskedLane): Promise<void> {
@@ -144,7 +148,9 @@ export class Asker {
   async #ask({ account, ask, rest }: AskedLane, id: MessageId, record: MessageRecord): Promise<number> {
     const { http, limiter, ledger, questions, log } = this.#options
     const startedAt = performance.now()
-    const answer = await ask(record.requestId!, { account, http })
+    const call = ask(record.requestId!, { account, http })
+    this.#calls.add(call)
+    const answer = await call.finally(() => this.#calls.delete(call))
     const durationMs = performance.now() - startedAt
     const now = await ledger.now()
     log.info(
