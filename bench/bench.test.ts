@@ -29,13 +29,22 @@ async function run(...args: string[]) {
 const tiny = [
   ...['--pairs=1', '--messages=50', '--seconds=1', '--warm-up=0', '--rows=1000', '--import-pairs=1'],
   ...['--scale-pairs=1', '--few-rows=60', '--running-seconds=2', '--pauses=1', '--sent-rows=60'],
+  ...['--receipts-seconds=2', '--told-per-second=50'],
 ]
 
 describe('npm run bench', () => {
   test('measures every part, prints its tables and ends by itself', async () => {
     const { output, errors, code } = await run(...tiny)
     expect(code, errors).toBe(0)
-    for (const part of ['dispatch 1:', 'accept 1:', 'import 1:', 'scale 1:', 'running:', 'memory:'])
+    for (const part of [
+      'dispatch 1:',
+      'accept 1:',
+      'import 1:',
+      'scale 1:',
+      'running:',
+      'memory:',
+      'receipts:',
+    ])
       expect(errors).toContain(part)
     const value = '-?[\\d.,]+'
     for (const [what, unit] of [
@@ -57,6 +66,8 @@ describe('npm run bench', () => {
       ['its last arrival after a pause was answered', ' ms'],
       ['its last arrival after the cancel was answered', ' ms'],
       ['memory of Redis per row, with its message, attempt and request id', ' B'],
+      ['receipt, posted → acknowledged: p99', ' ms'],
+      ['receipts applied within 1 s of their arrival', ' %'],
     ])
       expect(output).toMatch(new RegExp(`\\| ${what} \\| ${value}${unit} \\|`))
     expect(output).toContain(`\`npm run bench -- ${tiny.join(' ')}\``)

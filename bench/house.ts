@@ -61,6 +61,7 @@ export async function openHouse({ log, profileDirectory }: HouseOptions) {
       name: 'simulator',
       entry: 'apps/simulator/src/main.ts',
       env: { SIMULATOR_PORT: String(simulatorPort), LOG_LEVEL: 'warn' },
+      profiled: true,
     })
     await simulator.ready(`${simulatorUrl}/health/live`)
 
@@ -70,6 +71,7 @@ export async function openHouse({ log, profileDirectory }: HouseOptions) {
       how: server.how,
       redisVersion: await versionOf(redis),
       simulatorUrl,
+      simulator,
       /** For files of its own; ends with the house. */
       directory,
       start,

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 
 /** What is measured, in this order; each part begins with an empty Redis. */
-export const PARTS = ['dispatch', 'accept', 'import', 'scale', 'running', 'memory'] as const
+export const PARTS = ['dispatch', 'accept', 'import', 'scale', 'running', 'memory', 'receipts'] as const
 export type Part = (typeof PARTS)[number]
 
 interface Amount {
@@ -39,6 +39,13 @@ const AMOUNTS = {
     quick: 20_000,
     least: 20,
     does: 'of the campaign that finishes: memory',
+  },
+  'receipts-seconds': { otherwise: 60, quick: 20, least: 1, does: 'of receipts beside messages: receipts' },
+  'told-per-second': {
+    otherwise: 1_000,
+    quick: 1_000,
+    least: 1,
+    does: 'messages, each with three receipts: receipts',
   },
 } satisfies Record<string, Amount>
 type Amounts = Record<keyof typeof AMOUNTS, number>

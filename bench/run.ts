@@ -5,6 +5,7 @@ import { measureFinished } from './finished.ts'
 import type { House } from './house.ts'
 import { measureImport } from './import.ts'
 import type { Options, Part } from './options.ts'
+import { measureReceipts } from './receipts.ts'
 import { measureRunning } from './running.ts'
 import { measureScale } from './scale.ts'
 
@@ -19,6 +20,8 @@ const MEASURES = {
   running: (house, { rows, 'running-seconds': seconds, pauses }, log) =>
     measureRunning(house, { rows, seconds, pauses, log }),
   memory: (house, { 'sent-rows': rows }, log) => measureFinished(house, { rows, log }),
+  receipts: (house, { 'receipts-seconds': seconds, 'told-per-second': perSecond }, log) =>
+    measureReceipts(house, { seconds, perSecond, log }),
 } satisfies Record<Part, (house: House, options: Options, log: (line: string) => void) => Promise<unknown>>
 
 /** What was measured; absent parts were not asked for. */
