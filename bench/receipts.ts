@@ -132,7 +132,7 @@ export async function measureReceipts(house: House, options: ReceiptsOptions): P
     log(
       `receipts: ${Math.round(rate.receiptsPerSecond)} a second beside ${Math.round(result.messagesPerSecond)} messages, ` +
         `99 % acknowledged within ${summary.answerMs.p99} ms, all applied ${Math.round(lastAppliedMs)} ms after the last; ` +
-        `messages accepted within ${Math.round(share(accepted.waitsMs, 0.99))} ms; cores ${JSON.stringify(busy)}`,
+        `messages accepted within ${Math.round(share(accepted.waitsMs, 0.99))} ms; at most ${mostWaiting} lots waited; cores ${JSON.stringify(busy)}`,
     )
     return result
 

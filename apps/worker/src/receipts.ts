@@ -178,11 +178,9 @@ export class Receipts {
 
   async #write({ id: account }: ReceiptAccount, arrived: Arrived[]): Promise<void> {
     const { ledger, metrics, log } = this.#options
-    const results = await ledger.applyReceipts(
-      account,
-      arrived.map(({ receipt }) => receipt),
-    )
-    const now = await ledger.now()
+    const receipts = arrived.map(({ receipt }) => receipt)
+    // Asked for in one go: the time is that of the application, or just after.
+    const [results, now] = await Promise.all([ledger.applyReceipts(account, receipts), ledger.now()])
     for (const [index, { receipt, arrivedAt }] of arrived.entries()) {
       const { id, state, moved } = results[index]!
       metrics.receiptApplied(account, receipt.status, id !== undefined, now - arrivedAt)

@@ -55,6 +55,18 @@ describe('receipts that were put', () => {
     expect(sizes).toEqual([32, 32, 32, 4, 1, 1, 1])
   })
 
+  it('are handed out many at a time while they are short, and few while they are long', async () => {
+    const asLong = async (characters: number) => {
+      for (let number = 0; number < 150; number++) await queue.put(account, `"${'x'.repeat(characters)}"`)
+      const counts: number[] = []
+      for (let left = 150; left > 0; left -= counts.at(-1)!)
+        counts.push((await queue.take(account, 'a')).length)
+      return counts.filter((count) => count > 0)
+    }
+    expect(Math.max(...(await asLong(500)))).toBe(100)
+    expect((await asLong(200_000)).at(-1)).toBe(10)
+  })
+
   it('of another account stay there', async () => {
     await Promise.all([queue.put(account, '1'), queue.put('gupshup-main', '2')])
     expect(bodiesOf(await takeAll('a'))).toEqual(['1'])

@@ -25,8 +25,9 @@ const BODY = 'b'
 /** What one entry holds at most; a longer body is alone in its own. */
 const MOST_BODIES = 32
 const MOST_CHARACTERS = 32_768
-/** Entries that are handed out at once. */
-const MOST_ENTRIES = 20
+/** Entries that are handed out at once: as many as make up so many characters if they are like the last ones. */
+const ENTRIES = { first: 20, least: 10, most: 100 }
+const CHARACTERS_AT_ONCE = 1_048_576
 
 type Fields = [id: string, fields: string[]]
 
@@ -42,6 +43,8 @@ export class ReceiptQueue {
   readonly #ledger: Pick<Ledger, 'numberOf'>
   /** By the account's key; each is open until the turn of the event loop is over, or it is full. */
   readonly #lots = new Map<string, Lot>()
+  /** By the account's key: what {@link ENTRIES} tells. */
+  readonly #atOnce = new Map<string, number>()
 
   constructor(redis: Redis, ledger: Pick<Ledger, 'numberOf'>) {
     this.#redis = redis
@@ -85,13 +88,15 @@ export class ReceiptQueue {
    */
   async take(account: string, consumer: string): Promise<ReceiptEntry[]> {
     const key = this.#key(account)
-    const read = () =>
-      this.#redis.xreadgroup('GROUP', GROUP, consumer, 'COUNT', MOST_ENTRIES, 'STREAMS', key, '>')
+    const count = this.#atOnce.get(key) ?? ENTRIES.first
+    const read = () => this.#redis.xreadgroup('GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', key, '>')
     const streams = (await this.#withGroup(key, read)) as
       | [key: string, entries: Fields[]][]
       | null
       | undefined
-    return entriesOf(streams?.[0]?.[1] ?? [])
+    const entries = entriesOf(streams?.[0]?.[1] ?? [])
+    if (entries.length > 0) this.#atOnce.set(key, howMany(entries))
+    return entries
   }
 
   /** Hands out entries with which others, or this consumer itself, did not get done in time. */
@@ -101,7 +106,7 @@ export class ReceiptQueue {
     do {
       const from = cursor
       const claim = () =>
-        this.#redis.xautoclaim(key, GROUP, consumer, afterMs, from, 'COUNT', MOST_ENTRIES) as Promise<
+        this.#redis.xautoclaim(key, GROUP, consumer, afterMs, from, 'COUNT', ENTRIES.first) as Promise<
           [string, (Fields | null)[]]
         >
       const claimed = await this.#withGroup(key, claim)
@@ -161,6 +166,15 @@ export class ReceiptQueue {
     }
     return undefined
   }
+}
+
+function howMany(entries: ReceiptEntry[]): number {
+  const characters = entries.reduce(
+    (sum, { bodies }) => sum + bodies.reduce((all, body) => all + body.length, 0),
+    0,
+  )
+  const fitting = Math.floor((CHARACTERS_AT_ONCE * entries.length) / Math.max(1, characters))
+  return Math.min(ENTRIES.most, Math.max(ENTRIES.least, fitting))
 }
 
 /** An entry that was deleted while somebody had it is null in Redis before 7. */
