@@ -137,9 +137,10 @@ export class Scripts {
   /** Runs `accept` for each, and BullMQ's own script behind it. */
   async acceptOnto(account: number, calls: Call[], { lua, lane }: LaneScript): Promise<Reply[]> {
     if (!this.#addsJobs) {
-      const functions = [`accept(call)\n${source('accept')}`, `add_job(KEYS, ARGV)\n${lua}`]
-      const parts = functions.map((one) => `local function ${one}\nend`)
-      const script = [source('record'), ...parts, source('accept-onto')].join('\n')
+      const accept = `local function accept(call)\n${source('accept')}\nend`
+      const packed = 'local cmsgpack = { unpack = function(given) return given end }'
+      const addJob = `local add_job\ndo\n${packed}\nadd_job = function(KEYS, ARGV)\n${lua}\nend\nend`
+      const script = [source('record'), accept, addJob, source('accept-onto')].join('\n')
       this.#redis.defineCommand('ledger-accept-onto', { lua: script, numberOfKeys: 1 })
       this.#addsJobs = true
     }
