@@ -316,6 +316,19 @@ describe('GET /v1/campaigns/:id', () => {
     expect((await read(id)).estimated_end).toBeUndefined()
   })
 
+  it('says why nothing is sent while the breaker is open, and promises no end', async () => {
+    const id = await filled({ account: 'zixflow-old' })
+    await act(id, 'start')
+    const account = api.storage.accounts.get('zixflow-old')!
+    await api.storage.limiter.trip(account, { code: 'E110', kind: 'balance', message: 'Low balance!' }, false)
+    expect(await read(id)).toMatchObject({
+      waiting_for: ['zixflow-old to be let send again: E110 Low balance!', '3 queued'],
+    })
+    expect((await read(id)).estimated_end).toBeUndefined()
+    await post('/v1/accounts/zixflow-old/resume')
+    expect((await read(id)).waiting_for).toEqual(['3 queued'])
+  })
+
   it('names what is being sent, retried and uncertain', async () => {
     const id = await filled()
     await act(id, 'start')

@@ -10,6 +10,8 @@ export interface Surroundings {
   now: number
   /** Of the account's lane. */
   lanePaused: boolean
+  /** Why the account's breaker is open, in the provider's words; undefined while it is closed. */
+  stoppedBy: string | undefined
   /** Of the account. */
   perSecond: number
   /** When the last of its waiting messages is due. */
@@ -19,9 +21,9 @@ export interface Surroundings {
 /** Asks for the surroundings of several campaigns, each lane once. */
 export async function viewsOf(storage: Storage, records: CampaignRecord[]): Promise<CampaignView[]> {
   const now = await storage.ledger.now()
-  const lanes = new Map<string, Promise<boolean>>()
-  const isPaused = (account: string) => {
-    const asked = lanes.get(account) ?? storage.lanes.get(account)!.isPaused()
+  const lanes = new Map<string, Promise<Pick<Surroundings, 'lanePaused' | 'stoppedBy'>>>()
+  const laneOf = (account: string) => {
+    const asked = lanes.get(account) ?? askLane(storage, account)
     lanes.set(account, asked)
     return asked
   }
@@ -29,10 +31,22 @@ export async function viewsOf(storage: Storage, records: CampaignRecord[]): Prom
     records.map(async (record) => {
       const { account } = record.definition
       const { perSecond } = storage.accounts.get(account)!.rateLimit
-      const [lanePaused, lastDue] = await Promise.all([isPaused(account), lastDueOf(storage, record)])
-      return viewOf(record, { now, lanePaused, perSecond, lastDue })
+      const [lane, lastDue] = await Promise.all([laneOf(account), lastDueOf(storage, record)])
+      return viewOf(record, { now, ...lane, perSecond, lastDue })
     }),
   )
+}
+
+async function askLane({ lanes, limiter, accounts }: Storage, account: string) {
+  const [lanePaused, { breaker }] = await Promise.all([
+    lanes.get(account)!.isPaused(),
+    limiter.read(accounts.get(account)!),
+  ])
+  const { state, reason } = { reason: undefined, ...breaker }
+  return {
+    lanePaused,
+    stoppedBy: state === 'closed' ? undefined : [reason?.code, reason?.message].filter(Boolean).join(' '),
+  }
 }
 
 /** Only retries wait for a time of their own. */
@@ -92,9 +106,10 @@ const sum = (counts: CampaignRecord['counts'], ...states: MessageState[]) =>
 function endOf(
   { state, counts, definition }: CampaignRecord,
   rate: number,
-  { now, lanePaused, perSecond, lastDue = 0 }: Surroundings,
+  { now, lanePaused, stoppedBy, perSecond, lastDue = 0 }: Surroundings,
 ): number | undefined {
-  if ((state !== 'running' && state !== 'scheduled') || lanePaused) return undefined
+  if ((state !== 'running' && state !== 'scheduled') || lanePaused || stoppedBy !== undefined)
+    return undefined
   const remaining = sum(counts, 'scheduled', 'queued', 'retrying', 'sending')
   if (remaining === 0) return undefined
   const start = state === 'scheduled' ? Math.max(now, definition.sendAt ?? 0) : now
@@ -104,18 +119,22 @@ function endOf(
 /** In plain words; empty when nothing has to happen any more. */
 function waitingFor(
   { state, counts, definition, retry, finishedAt }: CampaignRecord,
-  { lanePaused, lastDue }: Surroundings,
+  { lanePaused, stoppedBy, lastDue }: Surroundings,
 ): string[] {
   if (finishedAt !== undefined) return []
   const { sendAt, account } = definition
   const amount = (number: number, words: string) => (number > 0 ? [`${number} ${words}`] : [])
   const retries = sum(counts, 'retrying')
+  const waits = retries + sum(counts, 'queued', 'scheduled')
   const until = lastDue === undefined ? '' : `, the last at about ${instant(lastDue).slice(0, 16)}Z`
   return [
     ...(state === 'draft' ? ['to be started'] : []),
     ...(state === 'scheduled' && sendAt !== undefined ? [`its time: ${instant(sendAt)}`] : []),
     ...(state === 'paused' ? ['to be resumed: it is paused'] : []),
     ...(lanePaused && state !== 'draft' ? [`the lane of ${account} to be resumed: it is paused`] : []),
+    ...(stoppedBy !== undefined && state !== 'draft' && waits > 0
+      ? [`${account} to be let send again: ${stoppedBy}`]
+      : []),
     ...amount(sum(counts, 'queued', 'scheduled'), state === 'cancelled' ? 'to be cancelled' : 'queued'),
     ...amount(sum(counts, 'sending'), 'being sent'),
     ...amount(retries, `${retries === 1 ? 'retry' : 'retries'}${until}`),
