@@ -45,7 +45,7 @@ export interface Answer<Body = any> {
 export interface StackOptions {
   redisUrl: string
   /** `baseUrl` is filled in with the simulator's address. */
-  accounts: Record<string, unknown>[]
+  accounts: Record<string, unknown>[] | ((apiUrl: string) => Record<string, unknown>[])
   env?: Record<string, string | undefined>
   /** Where it is told how it ends. */
   onEnd: OnEnd
@@ -100,7 +100,8 @@ export async function startStack(options: StackOptions) {
   const simulatorUrl = `http://127.0.0.1:${simulatorPort}`
   const apiUrl = `http://127.0.0.1:${apiPort}`
   const accountsFile = join(directory, 'accounts.json')
-  const accounts = options.accounts.map((account) => ({ baseUrl: simulatorUrl, ...account }))
+  const given = typeof options.accounts === 'function' ? options.accounts(apiUrl) : options.accounts
+  const accounts = given.map((account) => ({ baseUrl: simulatorUrl, ...account }))
   writeFileSync(accountsFile, JSON.stringify({ accounts }))
   const env = {
     REDIS_URL: options.redisUrl,

@@ -283,6 +283,10 @@ async function settle(
         ? { kind: 'later', inMs: settlement.inMs ?? 0 }
         : { kind: 'rest', forMs: Math.min(laneRestMs, LONGEST_REST_MS) }
     case 'submitted':
+    // Receipts were faster than the answer.
+    case 'sent':
+    case 'delivered':
+    case 'read':
       return { kind: 'done', state }
     default:
       return {
