@@ -25,6 +25,7 @@ const scopes: Record<string, 'send' | 'read' | 'admin' | 'token' | null> = {
   'POST /v1/campaigns/{id}/resume': 'send',
   'POST /v1/campaigns/{id}/cancel': 'send',
   'POST /v1/campaigns/{id}/retry': 'send',
+  'POST /v1/campaigns/{id}/reconcile': 'send',
   'GET /v1/accounts': 'read',
   'PATCH /v1/accounts/{id}': 'admin',
   'POST /v1/accounts/{id}/pause': 'admin',

@@ -94,6 +94,7 @@ const health = buildHealth(redis, registry, {
 
 /** Run in reverse order of opening. */
 const AFTER_REDIS = 2
+const AFTER_HTTP = 4
 const closers: (() => unknown)[] = [
   () => redis.disconnect(),
   () => laneRedis.disconnect(),
@@ -207,10 +208,13 @@ const asker = new Asker({
   log,
 })
 asker.start()
-// An answer that is on its way comes beside those of the attempts.
-closing.signal.addEventListener('abort', () => void asker.close())
-closers.push(() => Promise.race([reconciler.close(), sleep(LAST_SWEEP_MS)]))
-closers.push(() => asker.close())
+// What is under way there ends beside the attempts too.
+let looked: Promise<unknown> | undefined
+closing.signal.addEventListener('abort', () => {
+  const stopped = Promise.race([reconciler.close(), sleep(LAST_SWEEP_MS)])
+  looked = Promise.allSettled([asker.close(), stopped])
+})
+closers.splice(AFTER_HTTP, 0, () => looked)
 
 const { signer, postBackAllow } = config
 if (signer) {

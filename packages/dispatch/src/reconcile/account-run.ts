@@ -51,7 +51,7 @@ export interface AccountRunOptions {
 
 /** Buckets read together: their messages take about a millisecond of Redis' time, and as much of ours. */
 const TOGETHER = 16
-const PAUSE_MS = 5
+const PAUSE_MS = 15
 /** Buckets that one command asks for: gone ones are skipped so many at a time. */
 const SKIPPED_TOGETHER = 512
 const SKIPS_A_PAUSE = 5
