@@ -1,6 +1,12 @@
 /** One BullMQ worker per lane: how jobs come to the story in process-dispatch.ts. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FINISHED_JOBS_KEPT, type Lane, type LaneJob, parseMessageId } from '@wa-dispatch/dispatch'
+import {
+  FINISHED_JOBS_KEPT,
+  gatherScript,
+  type Lane,
+  type LaneJob,
+  parseMessageId,
+} from '@wa-dispatch/dispatch'
 import { UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { applyVerdict } from './bullmq-verdict.ts'
@@ -58,6 +64,10 @@ export function startLaneWorker(
       skipVersionCheck: true,
       ...FINISHED_JOBS_KEPT,
     },
+  )
+  worker.waitUntilReady().then(
+    () => gatherScript(connection, 'moveToFinished'),
+    () => undefined, // told by the connection's own listener
   )
   worker.on('error', (error) => {
     // A Redis that is away is in the log already, once.
