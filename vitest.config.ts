@@ -8,6 +8,7 @@ const timed = [
   'test/campaigns.test.ts',
   'test/delivery.test.ts',
   'test/limits.test.ts',
+  'test/post-backs.test.ts',
 ]
 
 const shared = {

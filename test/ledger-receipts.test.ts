@@ -206,6 +206,22 @@ describe('the state by receipts', () => {
     expect(await ledger.read(id)).toEqual(before)
   })
 
+  test('without a time is known by its word when it is repeated, also while it matches nothing', async () => {
+    const untimed = (state: State) => receipt(state, { untimed: true })
+    const id = await submitted()
+    await hear(untimed('sent'))
+    const before = await ledger.read(id)
+    now += 1_000
+    expect(await hear(untimed('sent'))).toMatchObject([{ moved: false }])
+    expect(await ledger.read(id)).toEqual(before)
+
+    const early = { ...untimed('sent'), requestId: 'req-2' }
+    await hear(early)
+    now += 1_000
+    await hear({ ...early, at: now })
+    expect(await ledger.unmatchedReceipts(account, 10)).toMatchObject([{ at: now - 1_000 }])
+  })
+
   test('ends a message that was to be sent again', async () => {
     const id = await accepted()
     await attempted(id, 'uncertain')
@@ -341,6 +357,21 @@ describe('a campaign', () => {
     await hear(receipt('delivered', { requestId: 'req-2' }))
     expect(await stateOf(id)).toBe('delivered')
     expect(await redis.hgetall('wa:{2}:k:1')).toMatchObject({ 8: '1', 10: '0' })
+  })
+
+  test('hears of the next attempt what it heard of the one before, also where no time is told', async () => {
+    await redis.hset('wa:{2}:k:1', 's', 3)
+    const id = await accepted({ campaign: 1 })
+    await attempted(id, 'accepted', 'req-1')
+    await hear(receipt('failed', { untimed: true }))
+    now += 1_000
+    await ledger.reopen(account, [{ id, content: '{}' }])
+    await attempted(id, 'accepted', 'req-2', 1)
+    now += 1_000
+    expect(await hear(receipt('failed', { requestId: 'req-2', untimed: true }))).toMatchObject([
+      { state: 'failed', moved: true },
+    ])
+    expect((await ledger.read(id))?.receipts.map(({ at }) => at)).toEqual([now - 2_000, now])
   })
 
   test('does not send a row again that turns out to have arrived', async () => {

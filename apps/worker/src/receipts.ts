@@ -193,7 +193,7 @@ export class Receipts {
 /** A receipt as the ledger takes it; one that does not say when it happened happened when it came. */
 function forLedger({ messageId, at, ...rest }: Receipt, arrivedAt: number): LedgerReceipt {
   const ours = messageId === undefined ? undefined : parseMessageId(messageId)
-  return { ...rest, at: at ?? arrivedAt, ...(ours && { messageId: ours }) }
+  return { ...rest, at: at ?? arrivedAt, untimed: at === undefined, ...(ours && { messageId: ours }) }
 }
 
 /** It names no message, so it is kept with those that match none. */

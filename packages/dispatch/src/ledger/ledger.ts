@@ -545,6 +545,7 @@ const receiptCall = (receipt: LedgerReceipt, account: number): Argument[] => {
     wamid && shortHash(wamid),
     ...(receipt.state === 'failed' || error ? failureFields(error) : ['', '', '']),
     receipt.recipient ?? '',
+    receipt.untimed ? 1 : 0,
   ]
 }
 

@@ -61,6 +61,8 @@ export interface LedgerReceipt {
   state?: 'sent' | 'delivered' | 'read' | 'failed' | undefined
   /** Milliseconds since 1970. */
   at: number
+  /** The provider tells no time, `at` is when it came: a repeated one is then known by its word alone. */
+  untimed?: boolean | undefined
   recipient?: string | undefined
   /** Why it failed. */
   error?: { code: string; kind?: string | undefined; message: string } | undefined

@@ -4,8 +4,8 @@
  * got never retries here, follows nothing and unpacks nothing. Nobody here wants what a receiver answers: its status
  * tells everything, the body is thrown away.
  */
+import { retryAfterMs } from '@wa-dispatch/providers'
 import got, { type Request } from 'got'
-import { retryAfterMs } from '../../../providers/src/retry-after.ts'
 import manifest from '../../package.json' with { type: 'json' }
 import { createGuardedAgents } from './guarded-agents.ts'
 import { ADDRESS_REFUSED, type ReceiverGuard, readUrl, targetOf } from './receiver-address.ts'

@@ -2,6 +2,7 @@
 -- waits in the pen, for settle.lua to learn its request id or for another receipt to name its wamid.
 -- Calls: 1 our id without `msg_`, '' for none   2 when, in ms   3 the provider's word   4 the state it means, 0 for none
 --        5 request id   6 its hash   7 wamid   8 its hash, '' for none   9 error's code   10 kind   11 message   12 recipient
+--        13 1 when the provider told no time, and `when` is when it came
 -- Returns: for each { the id without `msg_`, '' for none;  the state's number;  1 when it moved }
 local PENNED_TOGETHER, PENNED_MOST, SWEPT = 20, 250000, 50
 local account = tonumber(string.match(tag, '{(%d+)}'))
@@ -43,7 +44,7 @@ local function pen(receipt, hash)
   local held = redis.call('HGET', PEN, hash)
   local together = held and cmsgpack.unpack(held) or {}
   for _, known in ipairs(together) do
-    if known[1] == receipt[1] and known[2] == receipt[2] then return end
+    if known[2] == receipt[2] and (known[1] == receipt[1] or receipt[13] == 1) then return end
   end
   if #together >= PENNED_TOGETHER then return end
   together[#together + 1] = receipt
@@ -56,7 +57,7 @@ end
 
 local replies = {}
 for index, call in ipairs(cmsgpack.unpack(ARGV[3])) do
-  local receipt = { call[2], call[3], call[4], call[5], call[7], call[8], call[9], call[10], call[11], call[12], call[1], now }
+  local receipt = { call[2], call[3], call[4], call[5], call[7], call[8], call[9], call[10], call[11], call[12], call[1], now, call[13] }
   local core = find(call)
   if core then
     local moved = receive(core, receipt)

@@ -308,16 +308,25 @@ local function move_by_receipts(core)
   return true
 end
 
+-- When the newest attempt began, in ms after creation.
+local function newest_began(core)
+  if core[CLAIMED] then return core[CLAIMED] end
+  local attempt = read(slot .. 'a' .. core[ATTEMPTS])
+  return attempt and cmsgpack.unpack(attempt)[1] or 0
+end
+
 -- Takes in one receipt of the message at hand:
 -- { when, in ms; the provider's word; the state it means, 0 for none; request id; wamid; its hash; error's code, kind,
--- message; recipient; our id; when it came }
+-- message; recipient; our id; when it came; 1 when the provider told no time }
 -- Returns whether the message moved.
 local function hear(core, receipt)
   local at, word, heard, request_id = receipt[1], receipt[2], heard_of[receipt[3]] or 0, receipt[4]
   local after = at - core[CREATED]
   local receipts = list_of('p')
+  -- Without a time, the same word is the same receipt, unless it was said of the attempt before.
+  local since = receipt[13] == 1 and newest_began(core)
   for _, known in ipairs(receipts) do
-    if known[1] == after and known[2] == word then return false end
+    if known[2] == word and (known[1] == after or since and known[1] >= since) then return false end
   end
   if #receipts < RECEIPTS_KEPT then
     receipts[#receipts + 1] = heard == HEARD_FAILED and { after, word, receipt[7], receipt[8], receipt[9] } or { after, word }
