@@ -6,6 +6,7 @@ export interface Arrival {
   /** Milliseconds since 1970. */
   atMs: number
   accepted: boolean
+  answer: { status: number }
   recipient: string | null
   /** What the simulator answered with. */
   requestId: string | null
@@ -67,10 +68,14 @@ export async function forgetArrivals(simulatorUrl: string): Promise<void> {
   await response.body?.cancel()
 }
 
-/** @returns all that came behind the arrival with this number, in order */
-export async function readArrivals(simulatorUrl: string, after = 0): Promise<Arrival[]> {
+/**
+ * @param account only those of this sender
+ * @returns all that came behind the arrival with this number, in order
+ */
+export async function readArrivals(simulatorUrl: string, after = 0, account?: string): Promise<Arrival[]> {
+  const of = account === undefined ? '' : `&account=${account}`
   const response = await fetch(
-    `${simulatorUrl}/simulator/requests?detail=false&format=ndjson&after=${after}`,
+    `${simulatorUrl}/simulator/requests?detail=false&format=ndjson&after=${after}${of}`,
     { signal: AbortSignal.timeout(SILENCE_MS) },
   )
   const text = await response.text()

@@ -30,6 +30,7 @@ const tiny = [
   ...['--pairs=1', '--messages=50', '--seconds=1', '--warm-up=0', '--rows=1000', '--import-pairs=1'],
   ...['--scale-pairs=1', '--few-rows=60', '--running-seconds=2', '--pauses=1', '--sent-rows=60'],
   ...['--receipts-seconds=2', '--told-per-second=50'],
+  ...['--waiting=300', '--limit-seconds=2', '--settling-seconds=2', '--limit-pairs=1'],
 ]
 
 describe('npm run bench', () => {
@@ -44,6 +45,7 @@ describe('npm run bench', () => {
       'running:',
       'memory:',
       'receipts:',
+      'limits:',
     ])
       expect(errors).toContain(part)
     const value = '-?[\\d.,]+'
@@ -70,6 +72,11 @@ describe('npm run bench', () => {
       ['receipts applied within 1 s of their arrival', ' %'],
     ])
       expect(output).toMatch(new RegExp(`\\| ${what} \\| ${value}${unit} \\|`))
+    for (const limit of ['10 a second', '80 a second', '1,000 a second'])
+      expect(output).toMatch(new RegExp(`\\| ${limit} \\|( ${value} \\| ${value} \\([\\d.]+\\) \\|){2}`))
+    expect(output).toMatch(/\| 80, while workers are killed and added \| \d+ \| \d+ /)
+    expect(output).toMatch(/\| its 429 says `Retry-After` \| [\d.]+ \| [\d.]+ % \| \d+ \|/)
+    expect(output).toMatch(/the limiter costs -?\d+ µs of the worker's CPU and -?[\d.]+ round trips/)
     expect(output).toContain(`\`npm run bench -- ${tiny.join(' ')}\``)
   }, 300_000)
 

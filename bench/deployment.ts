@@ -17,7 +17,8 @@ export interface Deployment {
   call(method: string, path: string, body?: unknown): Promise<any>
   /** What is on an account's lane: waiting, delayed, active, uncertain. */
   depth(account: string): Promise<Record<string, number>>
-  startWorker(): Promise<Program>
+  /** @param preload a module that is loaded in front of it, from the checkout's root */
+  startWorker(preload?: string): Promise<Program>
   /** Ends the workers, then the API; repeatable. */
   stop(): Promise<void>
 }
@@ -78,12 +79,13 @@ export async function deploy(options: DeployOptions): Promise<Deployment> {
       const { items } = await call('GET', '/v1/accounts')
       return items.find(({ id }: { id: string }) => id === account).depth
     },
-    async startWorker() {
+    async startWorker(preload) {
       const port = await freePort()
       const worker = await start({
-        name: `${part}-worker`,
+        name: `${part}-worker${workers.length || ''}`,
         entry: 'apps/worker/src/main.ts',
         env: { ...env, WORKER_PORT: String(port), WORKER_CONCURRENCY: String(concurrency) },
+        ...(preload && { preload }),
         profiled: true,
       })
       workers.push(worker)

@@ -8,7 +8,12 @@ export const account = {
   // Out of the way: the script has no limit at all.
   rateLimit: { perSecond: 100_000 },
 }
-export type BenchAccount = typeof account
+export interface BenchAccount {
+  id: string
+  rateLimit: { perSecond: number }
+  /** What its provider asks for. */
+  [setting: string]: unknown
+}
 /** Attempts in flight, on both sides. */
 export const concurrency = 100
 

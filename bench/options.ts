@@ -2,7 +2,16 @@
 import { parseArgs } from 'node:util'
 
 /** What is measured, in this order; each part begins with an empty Redis. */
-export const PARTS = ['dispatch', 'accept', 'import', 'scale', 'running', 'memory', 'receipts'] as const
+export const PARTS = [
+  'dispatch',
+  'accept',
+  'import',
+  'scale',
+  'running',
+  'memory',
+  'receipts',
+  'limits',
+] as const
 export type Part = (typeof PARTS)[number]
 
 interface Amount {
@@ -46,6 +55,20 @@ const AMOUNTS = {
     quick: 1_000,
     least: 1,
     does: 'messages, each with three receipts: receipts',
+  },
+  waiting: { otherwise: 20_000, quick: 8_000, least: 20, does: 'on each limit: limits' },
+  'limit-seconds': { otherwise: 20, quick: 8, least: 1, does: 'that a limit is looked at: limits' },
+  'settling-seconds': {
+    otherwise: 10,
+    quick: 10,
+    least: 1,
+    does: 'in which a lower limit is found out: limits',
+  },
+  'limit-pairs': {
+    otherwise: 7,
+    quick: 3,
+    least: 1,
+    does: "rounds of each side of the limiter's cost: limits",
   },
 } satisfies Record<string, Amount>
 type Amounts = Record<keyof typeof AMOUNTS, number>

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { checkoutDir } from '../scripts/checkout.ts'
 import { guard } from '../scripts/guard.ts'
 
@@ -14,6 +15,8 @@ export interface Program {
   ready(url: string): Promise<void>
   /** @throws when it has ended, with the end of what it wrote */
   mustRun(): void
+  /** SIGKILL, on purpose. */
+  kill(): Promise<void>
   /** SIGTERM, and SIGKILL after 30 s; repeatable. @throws when it does not end with 0 */
   stop(): Promise<void>
 }
@@ -23,6 +26,8 @@ export interface ProgramOptions {
   /** From the checkout's root if it is not absolute. */
   entry: string
   args?: string[]
+  /** A module that is loaded in front of it, from the checkout's root. */
+  preload?: string
   env: Record<string, string>
   /** Where its output goes, and its CPU profile. */
   directory: string
@@ -40,7 +45,8 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   const profile = profiled
     ? ['--cpu-prof', '--cpu-prof-dir', directory, '--cpu-prof-name', `${name}.cpuprofile`]
     : []
-  const child = spawn(process.execPath, [...profile, entry, ...(options.args ?? [])], {
+  const preload = options.preload ? ['--import', pathToFileURL(join(checkoutDir, options.preload)).href] : []
+  const child = spawn(process.execPath, [...profile, ...preload, entry, ...(options.args ?? [])], {
     cwd: checkoutDir,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', log, log],
@@ -50,6 +56,7 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   await once(child, 'spawn')
   child.once('exit', guard({ pid: child.pid! }))
   const exited = once(child, 'exit')
+  let killed = false
   const failure = (what: string) => {
     const tail = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-10).join('\n')
     return new Error(`${name}: ${what}:\n${tail}`)
@@ -70,12 +77,17 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
         await sleep(50)
       }
     },
+    async kill() {
+      killed = true
+      child.kill('SIGKILL')
+      await exited
+    },
     async stop() {
       if (!hasEnded(child)) child.kill('SIGTERM')
       const timer = setTimeout(() => child.kill('SIGKILL'), 30_000)
       if (!hasEnded(child)) await exited
       clearTimeout(timer)
-      if (child.exitCode !== 0) throw failure(`ended with ${child.exitCode ?? child.signalCode}`)
+      if (child.exitCode !== 0 && !killed) throw failure(`ended with ${child.exitCode ?? child.signalCode}`)
     },
   }
 }

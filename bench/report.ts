@@ -7,6 +7,7 @@ import type { House } from './house.ts'
 import type { Options } from './options.ts'
 import type { Pair } from './pairs.ts'
 import { finishedTable, importTable, runningTable, scaleTable } from './report-campaigns.ts'
+import { limitsTable } from './report-limits.ts'
 import { receiptsTable } from './report-receipts.ts'
 import type { Results } from './run.ts'
 import { count, markdownTable, row } from './table.ts'
@@ -22,7 +23,7 @@ export function report(
   house: Pick<House, 'redisVersion'>,
   now = new Date(),
 ): string {
-  const { dispatch, accept, import: imported, scale, running, memory, receipts } = results
+  const { dispatch, accept, import: imported, scale, running, memory, receipts, limits } = results
   const tables = [
     dispatch && dispatchTable(dispatch, options),
     accept && acceptTable(accept, options),
@@ -31,6 +32,7 @@ export function report(
     running && runningTable(running, options),
     memory && finishedTable(memory, options),
     receipts && receiptsTable(receipts, options),
+    limits && limitsTable(limits, options),
   ]
   const made = `Medians of the rounds of each side, in turn, on the same Redis; *ratio*: the median of the pairs (lowest–highest). Made with
 \`${command}\` on ${now.toISOString().slice(0, 10)}: Node ${process.versions.node}, ${house.redisVersion}, ${availableParallelism()} cores (${cpus()[0]?.model.trim() || 'unknown'}) for all processes together.`

@@ -4,6 +4,7 @@ import { measureDispatch } from './dispatch.ts'
 import { measureFinished } from './finished.ts'
 import type { House } from './house.ts'
 import { measureImport } from './import.ts'
+import { measureLimits } from './limits.ts'
 import type { Options, Part } from './options.ts'
 import { measureReceipts } from './receipts.ts'
 import { measureRunning } from './running.ts'
@@ -22,6 +23,15 @@ const MEASURES = {
   memory: (house, { 'sent-rows': rows }, log) => measureFinished(house, { rows, log }),
   receipts: (house, { 'receipts-seconds': seconds, 'told-per-second': perSecond }, log) =>
     measureReceipts(house, { seconds, perSecond, log }),
+  limits: (house, options, log) =>
+    measureLimits(house, {
+      waiting: options.waiting,
+      seconds: options['limit-seconds'],
+      settlingSeconds: options['settling-seconds'],
+      pairs: options['limit-pairs'],
+      messages: options.messages,
+      log,
+    }),
 } satisfies Record<Part, (house: House, options: Options, log: (line: string) => void) => Promise<unknown>>
 
 /** What was measured; absent parts were not asked for. */

@@ -1,7 +1,9 @@
 /** How fast requests came, by the simulator's clock. */
-import type { SeenRequest } from './stack.ts'
 
-type Arrival = Pick<SeenRequest, 'atMs'>
+interface Arrival {
+  /** Milliseconds since 1970. */
+  atMs: number
+}
 
 /** The most arrivals in any second, wherever it begins. */
 export function fastestSecond(arrivals: Arrival[]): number {
@@ -18,6 +20,13 @@ export function fastestSecond(arrivals: Arrival[]): number {
 export function rateOf(arrivals: Arrival[]): number {
   const times = timesOf(arrivals)
   return ((times.length - 1) * 1_000) / (times.at(-1)! - times[0]!)
+}
+
+/** Messages per second by the middle one of the distances: of bursts it is far above their rate. */
+export function paceOf(arrivals: Arrival[]): number {
+  const times = timesOf(arrivals)
+  const distances = times.slice(1).map((atMs, index) => atMs - times[index]!)
+  return 1_000 / distances.sort((a, b) => a - b)[Math.floor(distances.length / 2)]!
 }
 
 /** What came from then on, for so long; milliseconds since 1970. */

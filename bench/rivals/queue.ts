@@ -6,3 +6,10 @@ export interface DispatchJob {
   to: string
   message: Record<string, unknown>
 }
+
+/** A queue with a limit, and whom it sends as. */
+export interface LimitedQueue {
+  name: string
+  sender: string
+  perSecond: number
+}

@@ -11,6 +11,7 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
+import { RedisClock } from './redis-clock.ts'
 
 /** Whose limits they are, as accounts.json has them. */
 export interface LimitedAccount {
@@ -28,8 +29,11 @@ export interface LimitedAccount {
 
 /** What an attempt may do. */
 export type Turn =
-  /** Go, after so many milliseconds; a probe tells whether the breaker can close. */
-  | { kind: 'go'; waitMs: number; probe: boolean }
+  /**
+   * Go at this instant, milliseconds since 1970 by Redis' clock, which is in so many milliseconds, or was so long ago if
+   * they are negative; a probe tells whether the breaker can close.
+   */
+  | { kind: 'go'; atMs: number; waitMs: number; probe: boolean }
   /** Too far away to wait for it in a slot: leave the lane alone for so long. */
   | { kind: 'rest'; forMs: number }
   /** Only this recipient has to wait; its turn is given and has not to be asked for again. */
@@ -85,6 +89,7 @@ interface Asker {
 export class Limiter {
   readonly #redis: Redis
   readonly #asking = new Map<string, Asker[]>()
+  readonly #clock = new RedisClock()
 
   /** @param redis shared by all processes whose attempts count together */
   constructor(redis: Redis) {
@@ -123,8 +128,10 @@ export class Limiter {
     try {
       const recipients = askers.map(({ to }) => to)
       const replies = await this.#run<number[]>('reserve', account, MARGIN, ...lengths, ...recipients)
+      const toldAtMs = replies[0]! / 1_000
+      const agoMs = this.#clock.ageOf(toldAtMs, performance.now())
       for (const [index, { resolve }] of askers.entries())
-        resolve(turnOf(replies[2 * index]!, replies[2 * index + 1]! / 1_000))
+        resolve(turnOf(replies[2 * index + 1]!, replies[2 * index + 2]! / 1_000, toldAtMs, agoMs))
     } catch (error) {
       for (const { reject } of askers) reject(error)
     }
@@ -215,12 +222,13 @@ export class Limiter {
 /** Accounts that share a limit share a slot of a cluster. An account's id holds no `+`. */
 const tagOf = ({ id, rateLimit: { shared } }: LimitedAccount) => `wa:l:{${shared ? `+${shared.name}` : id}}`
 
-function turnOf(number: number, waitMs: number): Turn {
+/** @param agoMs how long ago the wait was told */
+function turnOf(number: number, waitMs: number, toldAtMs: number, agoMs: number): Turn {
   const kind = TURNS[number - 1]!
   switch (kind) {
     case 'go':
     case 'probe':
-      return { kind: 'go', waitMs, probe: kind === 'probe' }
+      return { kind: 'go', atMs: toldAtMs + waitMs, waitMs: waitMs - agoMs, probe: kind === 'probe' }
     case 'pair':
       return { kind, inMs: waitMs }
     default:

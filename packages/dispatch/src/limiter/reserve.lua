@@ -3,10 +3,10 @@
 --            still be used, where they are closer together than 10 ms
 --            8 for how long a probe is waited for (all in microseconds)
 --            9 from here on the recipients, '' for one whose turn with its recipient was given before
--- Returns: two a message: what, and in how many microseconds
+-- Returns: the time now, then two a message: what, and in how many microseconds
 local GO, PROBE, REST, PAIR, SHUT = 1, 2, 3, 4, 5
 local margin = 1 + tonumber(ARGV[6])
-local replies = {}
+local replies = { now }
 local function reply(what, wait)
   replies[#replies + 1], replies[#replies + 2] = what, math.floor(math.max(0, wait))
 end
