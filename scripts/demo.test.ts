@@ -84,13 +84,25 @@ describe('the demo', { timeout: timeoutMs }, () => {
     expect(
       output.split('GET /v1/messages?request_id=…')[1]!.match(/^ {2}\S+ +order-\d+, demo-/gm),
     ).toHaveLength(3)
+    expect(output).toMatch(/ order-\d+, demo-\S+, [^;]+;\s+receipts:\s+(sent|delivered|read)/)
+
+    const receipts = output.split('What became of the ')[1]!.split('Looked up')[0]!
+    const told = (name: string) => Number(receipts.match(new RegExp(`^ {2}${name} +(\\d+)`, 'm'))?.[1])
+    const heard = ['read', 'delivered', 'sent', 'undelivered']
+    for (const name of [...heard, 'settled', 'unmatched', 'post-backs'])
+      expect(told(name), name).toBeGreaterThan(0)
+    const sum = [...heard, 'silent'].reduce((total, name) => total + told(name), 0)
+    expect(sum).toBe(number('submitted'))
+    expect(receipts).toMatch(/131026 [^;]+;\s+131009|131009 .*131026 /s)
+    expect(output).toMatch(/✓ [1-9]\d* receipts are on their messages/)
+    expect(output).toMatch(/✓ the caller was told of [1-9]\d* messages: signed, in order/)
     expect(output).toContain('/dashboard')
     expect(output).toContain('/docs')
 
     const campaign = output.split('Campaign “')[1]!
-    const told = (pattern: RegExp) =>
+    const numbers = (pattern: RegExp) =>
       (campaign.match(pattern) ?? []).slice(1).map((number) => Number(number.replace(',', '')))
-    const [accepted, rejected, duplicates, rows] = told(
+    const [accepted, rejected, duplicates, rows] = numbers(
       /✓ ([\d,]+) accepted \+ (\d+) rejected \+ (\d+) duplicates = ([\d,]+) rows/,
     )
     expect(rows).toBe(5_000)
@@ -129,7 +141,10 @@ describe('the demo', { timeout: timeoutMs }, () => {
 
     expect((await fetch(dashboard!, { redirect: 'manual' })).status).toBeGreaterThanOrEqual(300)
     const found = await fetch(address!, { headers: { authorization: `Bearer ${key}` } })
-    expect(await found.json()).toMatchObject({ items: [{ state: 'submitted' }], next: null })
+    expect(await found.json()).toMatchObject({
+      items: [{ state: expect.stringMatching(/^(sent|delivered|read)$/) }],
+      next: null,
+    })
 
     run.child.kill('SIGINT')
     expect(await run.exit).toBe(130)

@@ -9,10 +9,25 @@ import { readExample } from './demo/campaign-files.ts'
 import { ApiClient } from './demo/client.ts'
 import { type Closers, closeHouse, type House, logDir, startHouse } from './demo/house.ts'
 import { Progress } from './demo/progress.ts'
+import {
+  checkReceipts,
+  hearReceipts,
+  matchReceipts,
+  registerAddresses,
+  settledByReceipts,
+} from './demo/receipts.ts'
+import { type Receiver, startReceiver } from './demo/receiver.ts'
 import { readTemplates } from './demo/rows.ts'
 import { run } from './demo/run.ts'
 import { resetSimulator, takenMessages } from './demo/simulator.ts'
-import { heading, type LookedUp, writeChecks, writeLookUps, writeSummary } from './demo/summary.ts'
+import {
+  heading,
+  type LookedUp,
+  writeChecks,
+  writeLookUps,
+  writeReceipts,
+  writeSummary,
+} from './demo/summary.ts'
 import { checkTally, countTakenUncertain, type Tally } from './demo/tally.ts'
 import { amount, paint } from './demo/terminal.ts'
 import { NoRedisError } from './redis.ts'
@@ -64,30 +79,42 @@ process.exit(interruptedBy ? exitCodes[interruptedBy] : process.exitCode)
 
 /** @returns the exit code */
 async function demo(): Promise<number> {
-  const house = await startHouse(closers, signal, keep)
-  return Promise.race([send(house), house.broken])
+  const receiver = await startReceiver()
+  closers.push(() => receiver.close())
+  const house = await startHouse(closers, signal, { stays: keep, postBackSecret: receiver.secret })
+  return Promise.race([send(house, receiver), house.broken])
 }
 
-async function send(house: House): Promise<number> {
+async function send(house: House, receiver: Receiver): Promise<number> {
   const { apiUrl, simulatorUrl, key } = house
   const api = new ApiClient({ url: apiUrl, key, signal })
-  const example = await readExample(`${examplesDir}/campaign.json`, `${examplesDir}/demo-accounts.json`)
+  const accountsFile = `${examplesDir}/demo-accounts.json`
+  const example = await readExample(`${examplesDir}/campaign.json`, accountsFile)
   await leaveNothingOver(api, example.request.account)
   await resetSimulator(simulatorUrl, signal)
+  await registerAddresses(accountsFile, house, signal)
 
   console.log(`Redis: ${house.redis}. API, worker and simulator run. Sending examples/recipients.csv …\n`)
   const progress = new Progress()
   const templates = await readTemplates(`${examplesDir}/messages.json`)
   const file = `${examplesDir}/recipients.csv`
-  const tally = await run({ api, file, templates, progress, signal })
+  const tally = await run({ api, file, templates, postBackUrl: receiver.url, progress, signal })
   progress.end()
+  const told = await hearReceipts(api, simulatorUrl, tally, signal)
 
   const taken = await takenMessages(simulatorUrl, signal)
   writeSummary(tally, countTakenUncertain(tally, taken))
+  const views = [...tally.views.values()]
+  writeReceipts(views, {
+    settled: settledByReceipts(views),
+    unmatched: matchReceipts(views, told).unmatched.size,
+    heard: receiver.heard,
+  })
   const lookedUp = await lookUp(api, tally)
   writeLookUps(lookedUp)
   const found = { what: 'every request id leads to its message', holds: lookedUp.every(({ right }) => right) }
-  const messagesHold = writeChecks([...checkTally(tally, taken), found])
+  const heard = checkReceipts(tally, told, await api.unmatchedRequestIds(), receiver)
+  const messagesHold = writeChecks([...checkTally(tally, taken), ...heard, found])
   const campaignHolds = await sendCampaign({ api, simulatorUrl, example, signal })
 
   console.log(`\n${paint('bold', keep ? 'Running until Ctrl-C' : 'Addresses')}`)

@@ -14,6 +14,11 @@ export interface Breaker {
   reason?: { code: string; message: string }
 }
 
+interface UnmatchedPage {
+  items: { request_id?: string }[]
+  next: string | null
+}
+
 /** Requests at once when many messages are read: enough to be quick, few enough not to be a load. */
 const readersAtOnce = 8
 const callTimeoutMs = 30_000
@@ -34,11 +39,12 @@ export class ApiClient {
   }
 
   /**
-   * Hands in up to 1,000 messages. The idempotency key makes it safe to ask again when no answer came.
+   * Hands in up to 1,000 messages, and says where to tell what becomes of them. The idempotency key makes it safe to ask again when no answer came.
    * @returns a result for each message, in order
    */
-  async send(rows: readonly Row[], idempotencyKey: string): Promise<Result[]> {
-    const body = JSON.stringify({ messages: rows.map(({ request }) => request) })
+  async send(rows: readonly Row[], idempotencyKey: string, postBackUrl: string): Promise<Result[]> {
+    const messages = rows.map(({ request }) => ({ ...request, post_back_url: postBackUrl }))
+    const body = JSON.stringify({ messages })
     const { results } = await this.post<{ results: Result[] }>('/v1/messages/batch', {
       headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
       body,
@@ -72,6 +78,25 @@ export class ApiClient {
     const { items } = await this.get<{ items: { depth: Record<string, number> }[] }>('/v1/accounts')
     const depths = items.map(({ depth }) => depth.waiting! + depth.delayed! + depth.active!)
     return depths.reduce((sum, depth) => sum + depth, 0)
+  }
+
+  /** How many receipts are taken in and not applied. */
+  async receiptsWaiting(): Promise<number> {
+    const text = await (await this.#fetch('/metrics')).text()
+    const found = text.matchAll(/^wa_dispatch_receipts_waiting\{.*\} (\d+)$/gm)
+    return [...found].reduce((sum, [, waiting]) => sum + Number(waiting), 0)
+  }
+
+  /** Request ids that receipts name and nobody knows. */
+  async unmatchedRequestIds(): Promise<Set<string>> {
+    const named = new Set<string>()
+    for (let cursor = ''; ; ) {
+      const query = new URLSearchParams({ unmatched: 'true', ...(cursor && { cursor }) })
+      const page = await this.get<UnmatchedPage>(`/v1/receipts?${query}`)
+      for (const { request_id: requestId } of page.items) if (requestId) named.add(requestId)
+      if (!page.next) return named
+      cursor = page.next
+    }
   }
 
   async breaker(account: string): Promise<Breaker> {

@@ -25,9 +25,13 @@ export type Closers = (() => Promise<unknown>)[]
 /**
  * Starts Redis, simulator, API and one worker on free ports, and waits until all are ready. What was started is
  * in `closers` from the moment it runs, also when this throws half-way, as it does when `signal` aborts.
- * @param stays whether people will come to it: then it has the README's addresses, if they are free, and its key
+ * @param options.stays whether people will come to it: then it has the README's addresses, if they are free, and its key
  */
-export async function startHouse(closers: Closers, signal: AbortSignal, stays: boolean): Promise<House> {
+export async function startHouse(
+  closers: Closers,
+  signal: AbortSignal,
+  { stays, postBackSecret }: { stays: boolean; postBackSecret: string },
+): Promise<House> {
   const redis = await acquireRedis({ log: (line) => console.log(line) })
   closers.push(() => redis.stop())
   signal.throwIfAborted()
@@ -55,6 +59,10 @@ export async function startHouse(closers: Closers, signal: AbortSignal, stays: b
     API_PORT: String(apiPort),
     API_KEYS: `demo:${createHash('sha256').update(key).digest('hex')}:send+read+admin`,
     WORKER_PORT: String(workerPort),
+    ZIXFLOW_RECEIPT_URL: `${apiUrl}/v1/receipts/demo-zixflow`,
+    // The caller is on this machine.
+    POST_BACK_SECRET: postBackSecret,
+    POST_BACK_ALLOW: '127.0.0.1',
   }
   mkdirSync(logDir, { recursive: true })
   const processes: StartedProcess[] = []

@@ -10,6 +10,9 @@ const colours: Record<string, Parameters<typeof paint>[0]> = {
   sending: 'cyan',
   retrying: 'magenta',
   submitted: 'green',
+  sent: 'green',
+  delivered: 'green',
+  read: 'green',
   uncertain: 'yellow',
   failed: 'red',
 }

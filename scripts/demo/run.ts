@@ -10,6 +10,8 @@ export interface RunOptions {
   /** The CSV file. */
   file: string
   templates: Templates
+  /** Where the caller wants to be told what becomes of each. */
+  postBackUrl: string
   progress: Progress
   signal: AbortSignal
 }
@@ -21,7 +23,14 @@ const pollEveryMs = 200
 const longestRunMs = 120_000
 
 /** Sends every row of the file, and watches until nothing more will happen by itself. */
-export async function run({ api, file, templates, progress, signal }: RunOptions): Promise<Tally> {
+export async function run({
+  api,
+  file,
+  templates,
+  postBackUrl,
+  progress,
+  signal,
+}: RunOptions): Promise<Tally> {
   const tally: Tally = { rows: 0, refused: [], accepted: [], views: new Map(), durationMs: 0 }
   const startedAt = performance.now()
 
@@ -50,7 +59,7 @@ export async function run({ api, file, templates, progress, signal }: RunOptions
   return tally
 
   async function sendBatch(rows: Row[]): Promise<void> {
-    const results = await api.send(rows, `demo-${randomUUID()}`)
+    const results = await api.send(rows, `demo-${randomUUID()}`, postBackUrl)
     for (const [index, row] of rows.entries()) note(row, results[index]!)
     await refresh()
   }

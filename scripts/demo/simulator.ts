@@ -46,6 +46,39 @@ async function readRequests<Item>(
   return lines.map((line) => JSON.parse(line))
 }
 
+/** One status of one message that a provider told, or is to tell. */
+export interface ToldReceipt {
+  requestId: string
+  /** Our id, where the provider echoes it. */
+  reference: string | null
+  status: string
+  state: 'pending' | 'acknowledged' | 'given-up' | 'silent'
+}
+
+/** What the providers told, or are to tell; what has nowhere to go is left out. */
+export async function toldReceipts(simulatorUrl: string, signal: AbortSignal): Promise<ToldReceipt[]> {
+  const response = await fetch(`${simulatorUrl}/simulator/receipts?format=ndjson`, { signal })
+  if (!response.ok) throw new Error(`the simulator does not tell what it told: ${response.status}`)
+  const lines = (await response.text()).split('\n').filter(Boolean)
+  return lines.map((line) => JSON.parse(line) as ToldReceipt).filter(({ state }) => state !== 'silent')
+}
+
+/** Gives a provider the address for a sender's receipts. @param sender `provider/account` */
+export async function sendReceiptsTo(
+  simulatorUrl: string,
+  sender: string,
+  { url, token }: { url: string; token: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const response = await fetch(`${simulatorUrl}/simulator/accounts/${sender}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ receiptUrl: url, receiptToken: token }),
+    signal,
+  })
+  if (!response.ok) throw new Error(`the simulator takes no address for receipts: ${response.status}`)
+}
+
 /** Lets a sender pay for so many messages more. */
 export async function refill(
   simulatorUrl: string,

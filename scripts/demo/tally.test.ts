@@ -43,6 +43,14 @@ test('a run that adds up passes, whether an uncertain message arrived or not, an
   expect(countTakenUncertain(tally(), taken(0, 2, 3))).toBe(1)
 })
 
+test('what receipts say afterwards changes nothing of what became of sending', () => {
+  const later = tally()
+  later.views.set('msg_0', { state: 'read' } as MessageView)
+  later.views.set('msg_3', { state: 'failed', error: { at: 'delivery' } } as MessageView)
+  expect(broken(later, taken(0, 3))).toEqual([])
+  expect(broken(later, taken(0))).toEqual(['every submitted message reached its provider'])
+})
+
 test('a row that was dropped is found', () => {
   expect(broken(tally({ rows: 6 }), taken(0, 3))).toEqual(['4 accepted + 1 refused = 6 rows'])
 })

@@ -33,6 +33,12 @@ export interface Tally {
   durationMs: number
 }
 
+/** What became of sending it, whatever receipts said afterwards. */
+export function outcomeOf({ state, error }: Pick<MessageView, 'state' | 'error'>): string {
+  const isTaken = ['sent', 'delivered', 'read'].includes(state) || error?.at === 'delivery'
+  return isTaken ? 'submitted' : state
+}
+
 /** How many messages are in each state, the most frequent first. */
 export function countStates(views: Iterable<MessageView>): [state: string, count: number][] {
   return countBy(views, ({ state }) => state)
@@ -59,15 +65,19 @@ export interface Check {
 /** Holds the numbers against each other, and what the API says against what the providers saw. */
 export function checkTally(tally: Tally, taken: readonly TakenMessage[]): Check[] {
   const { rows, refused, accepted, views } = tally
-  const states = countStates(views.values())
+  const states = countBy(views.values(), outcomeOf)
   const inStates = states.reduce((sum, [, count]) => sum + count, 0)
 
   // By recipient and kind, because not every provider hears our id.
   const keyOf = ({ type, to }: { type: string; to: string }) => `${type} to ${to}`
+  const known = (id: string) => {
+    const view = views.get(id)
+    return view ? outcomeOf(view) : ''
+  }
   const rowsIn = (...names: string[]) =>
     new Map(
       countBy(
-        accepted.filter(({ id }) => names.includes(views.get(id)?.state ?? '')),
+        accepted.filter(({ id }) => names.includes(known(id))),
         keyOf,
       ),
     )
