@@ -19,6 +19,18 @@ export function cpuSecondsOf(pid: number): number | undefined {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
+/** @returns CPU seconds of this whole machine, of whatever runs on it; undefined where there is no /proc */
+export function machineCpuSeconds(): number | undefined {
+  try {
+    const [, user, nice, system, , , irq, softIrq] = readFileSync('/proc/stat', 'utf8').split(/\s+/, 9)
+    return (
+      [user, nice, system, irq, softIrq].reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS_PER_SECOND
+    )
+  } catch {
+    return undefined
+  }
+}
+
 /** What Redis says of itself, since it started. */
 export interface RedisReading {
   /** User and system, of all its threads. */

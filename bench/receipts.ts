@@ -8,14 +8,17 @@ import { until } from './campaigns.ts'
 import { authorization } from './deployment.ts'
 import { account, message } from './given.ts'
 import type { House } from './house.ts'
-import { cpuSecondsOf, readRedis } from './meters.ts'
+import { cpuSecondsOf, machineCpuSeconds, readRedis } from './meters.ts'
 import { type Answered, paced } from './paced.ts'
 import { share } from './served.ts'
 import { control, sentReceipts } from './simulator.ts'
 import { type SlowCommands, watchSlowCommands } from './slow-commands.ts'
 
-/** How many cores each was busy with, on average. */
-export type Cores = Record<'api' | 'worker' | 'redis' | 'simulator' | 'caller', number | undefined>
+/** How many cores each was busy with, on average; the machine: all of it, with what else runs there. */
+export type Cores = Record<
+  'api' | 'worker' | 'redis' | 'simulator' | 'caller' | 'machine',
+  number | undefined
+>
 
 export interface Receipts {
   messages: number
@@ -143,6 +146,7 @@ export async function measureReceipts(house: House, options: ReceiptsOptions): P
         redis: (await readRedis(redis)).cpuSeconds,
         simulator: cpuSecondsOf(simulator.pid),
         caller: cpuSecondsOf(process.pid),
+        machine: machineCpuSeconds(),
       })
       const from = performance.now()
       const first = await read()

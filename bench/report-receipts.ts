@@ -12,6 +12,7 @@ const names: Record<keyof Cores, string> = {
   redis: 'Redis',
   simulator: 'simulator',
   caller: 'caller',
+  machine: 'the whole machine',
 }
 
 export function receiptsTable(measured: Receipts, { 'receipts-seconds': seconds }: Options): string {
