@@ -71,8 +71,11 @@ export function postBackRoutes(app: App, { storage }: { storage: Storage }): voi
         throw refuse([{ path: 'account', message: `there is no account "${account}"` }])
       if (cursor && !('account' in cursor)) throw refuse([{ path: 'cursor', message: 'is of another list' }])
       const dead: { id: MessageId; event: number }[] = []
-      for (const name of account === undefined ? storage.accounts.keys() : [account]) {
-        const number = ledger.numberOf(name)
+      // A cursor names an account by its number: that is their order, and not that of accounts.json.
+      const asked = [...(account === undefined ? storage.accounts.keys() : [account])]
+        .map((name) => ({ name, number: ledger.numberOf(name) }))
+        .sort((a, b) => a.number - b.number)
+      for (const { name, number } of asked) {
         if (cursor && number < cursor.account) continue
         const from = cursor?.account === number ? cursor.offset : 0
         // One more than is missing: is there a next page?

@@ -1,9 +1,14 @@
-import type { MessageId } from '@wa-dispatch/dispatch'
+import { Ledger, type MessageId } from '@wa-dispatch/dispatch'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { useRedis } from '../../../../../test/redis.ts'
 import { campaign, message, startApi } from '../../testing.ts'
 
 const redis = await useRedis(afterAll)
+// As where accounts were put on top of accounts.json later: their numbers do not follow its order.
+const before = new Redis(redis.url)
+await new Ledger({ redis: before, retentionDays: 1 }).open(['gupshup-main', 'kaleyra-in'])
+before.disconnect()
 const api = await startApi(redis.url, { postBackAllow: 'hooks.internal,10.1.0.0/16' })
 const { ledger } = api.storage
 
@@ -109,6 +114,25 @@ describe('a post-back that was given up', () => {
     expect(await ledger.takePostBacks('gupshup-main', 10, new Map(), 10, 60_000)).toMatchObject([
       { eventId: event, tries: 0, url: 'https://8.8.8.8/states' },
     ])
+  })
+
+  it('is listed once with those of other accounts, whatever their order in accounts.json', async () => {
+    const body = message({ post_back_url: 'https://8.8.8.8/states' })
+    for (let index = 0; index < 2; index++) {
+      const { id } = (await post('/v1/messages', body)).json()
+      await post(`/v1/messages/${id}/cancel`)
+    }
+    for (const { id, event } of await ledger.takePostBacks('kaleyra-in', 10, new Map(), 10, 60_000))
+      await ledger.settlePostBack(id, event, { code: '410', durationMs: 7, next: 'dead' })
+    const whole = (await list()).items
+    expect(new Set(whole.map(({ account }: { account: string }) => account)).size).toBe(2)
+    const pages: unknown[] = []
+    for (let cursor = ''; cursor !== '&cursor=null'; ) {
+      const { items, next } = await list(`&limit=1${cursor}`)
+      pages.push(...items)
+      cursor = `&cursor=${next}`
+    }
+    expect(pages).toEqual(whole)
   })
 
   it('that there is not is told so', async () => {
