@@ -105,6 +105,19 @@ describe('a receipt finds its message', () => {
     expect(await stateOf(id)).toBe('read')
   })
 
+  test('by its request id for a month, and a name that nobody knows costs few look-ups, however long retention is', async () => {
+    ledger = new Ledger({ redis, retentionDays: 3_650, clock: () => now })
+    await ledger.open(['kaleyra-in', account])
+    const id = await submitted()
+    now += 30 * 86_400_000
+    await hear(receipt('delivered'))
+    expect(await stateOf(id)).toBe('delivered')
+    await redis.config('RESETSTAT')
+    await hear(receipt('delivered', { requestId: 'unknown', wamid }))
+    const [, calls] = /cmdstat_hget:calls=(\d+)/.exec(await redis.info('commandstats'))!
+    expect(Number(calls)).toBeLessThan(100)
+  })
+
   test('by the wamid that an earlier one told', async () => {
     const id = await submitted()
     await hear(receipt('sent', { wamid }))

@@ -6,7 +6,9 @@
 -- Returns: for each { the id without `msg_`, '' for none;  the state's number;  1 when it moved }
 local PENNED_TOGETHER, PENNED_MOST, SWEPT = 20, 250000, 50
 local account = tonumber(string.match(tag, '{(%d+)}'))
-local today, days = math.floor(now / 86400000), math.ceil(retention / 86400) + 2
+-- WhatsApp tries for 30 days; a retention of years must not make each unknown name a look-up a day.
+local HEARD_FOR_DAYS = 31
+local today, days = math.floor(now / 86400000), math.min(math.ceil(retention / 86400), HEARD_FOR_DAYS) + 2
 
 -- The message that the provider calls so; its name stands in `field`.
 local function named(name, hash, field)
