@@ -30,7 +30,7 @@ const tiny = [
   ...['--pairs=1', '--messages=50', '--seconds=1', '--warm-up=0', '--rows=1000', '--import-pairs=1'],
   ...['--scale-pairs=1', '--few-rows=60', '--running-seconds=2', '--pauses=1', '--sent-rows=60'],
   ...['--receipts-seconds=2', '--told-per-second=50'],
-  ...['--waiting=300', '--limit-seconds=2', '--settling-seconds=2', '--limit-pairs=1'],
+  ...['--waiting=300', '--limit-seconds=1', '--settling-seconds=1', '--limit-pairs=1'],
 ]
 
 describe('npm run bench', () => {
