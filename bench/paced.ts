@@ -58,8 +58,20 @@ export async function paced(options: PacedOptions): Promise<Answered> {
   }
 }
 
+/** Again where the API closed a kept connection just when it was used, as any client does. */
+async function post(agent: Agent, options: PacedOptions, body: string): Promise<string> {
+  try {
+    return await postOnce(agent, options, body)
+  } catch (error) {
+    if (!(error instanceof StaleConnection)) throw error
+    return postOnce(agent, options, body)
+  }
+}
+
+class StaleConnection extends Error {}
+
 /** node:http itself: fetch costs several times as much at a thousand a second. */
-function post(agent: Agent, { url, headers }: PacedOptions, body: string): Promise<string> {
+function postOnce(agent: Agent, { url, headers }: PacedOptions, body: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const length = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
     const sending = request(url, { method: 'POST', agent, headers: { ...headers, ...length } }, (answer) => {
@@ -74,7 +86,11 @@ function post(agent: Agent, { url, headers }: PacedOptions, body: string): Promi
       )
     })
     sending.setTimeout(60_000, () => sending.destroy(new Error(`${url} did not answer within 60 s`)))
-    sending.on('error', reject)
+    sending.on('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        sending.reusedSocket && error.code === 'ECONNRESET' ? new StaleConnection(error.message) : error,
+      ),
+    )
     sending.end(body)
   })
 }

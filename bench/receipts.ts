@@ -27,8 +27,8 @@ export interface Receipts {
   receipts: number
   /** From the first that was acknowledged to the last. */
   receiptsPerSecond: number
-  /** The same of the slowest full second. */
-  slowestSecond: number
+  /** The same of the slowest second in the midst; undefined where all of it was too short for one. */
+  slowestSecond: number | undefined
   /** Of a receipt until it was answered, in whole ms. */
   acknowledgedMs: { p50: number; p99: number; max: number }
   /** Of a message until it was answered, in ms, in ascending order. */
@@ -220,7 +220,7 @@ async function compare(
   return {
     receipts,
     receiptsPerSecond: receipts / Math.max(1, (last - first) / 1_000),
-    slowestSecond: Math.min(...full.map(([, count]) => count)),
+    slowestSecond: full.length > 0 ? Math.min(...full.map(([, count]) => count)) : undefined,
   }
 }
 

@@ -35,8 +35,10 @@ export function receiptsTable(measured: Receipts, { 'receipts-seconds': seconds 
   const busy = (Object.keys(names) as (keyof Cores)[])
     .flatMap((name) => (cores[name] === undefined ? [] : `${names[name]} ${cores[name].toFixed(2)}`))
     .join(', ')
+  const { slowestSecond } = measured
+  const fewest = slowestSecond === undefined ? '' : ` (fewest in a second: ${whole(slowestSecond)})`
   return `${table}
 
-One API process, one worker: ${whole(measured.messages)} messages, one request each, ${RECEIPTS_PER_MESSAGE} receipts of each in any order, one request each, ${whole(measured.receipts)} in all (fewest in a second: ${whole(measured.slowestSecond)}).
+One API process, one worker: ${whole(measured.messages)} messages, one request each, ${RECEIPTS_PER_MESSAGE} receipts of each in any order, one request each, ${whole(measured.receipts)} in all${fewest}.
 Each message has the state and the receipts that the simulator told of it, no more and no fewer. Cores busy: ${busy}. Commands that kept Redis for ${SLOW_MS} ms or longer: ${slow.count}.`
 }

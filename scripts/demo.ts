@@ -122,6 +122,8 @@ async function send(house: House, receiver: Receiver): Promise<number> {
   console.log(`  dashboard  ${apiUrl}/dashboard  (log in with the key)`)
   console.log(`  docs       ${apiUrl}/docs`)
   console.log(`  key        ${key}`)
+  if (keep)
+    console.log(`  secret     ${receiver.secret}  (POST_BACK_SECRET; receivers on 127.0.0.1 are told)`)
   console.log(`  simulator  ${simulatorUrl}/simulator/summary`)
   console.log(`  logs       ${relative(process.cwd(), logDir)}`)
   const requestId = lookedUp[0]?.requestId
