@@ -387,6 +387,26 @@ describe('a campaign', () => {
     expect((await ledger.read(id))?.receipts.map(({ at }) => at)).toEqual([now - 2_000, now])
   })
 
+  test('counts what long stories in a language of many bytes say of neighbours, all heard at once', async () => {
+    await redis.hset('wa:{2}:k:1', 's', 3, '2', 32)
+    const ids = await ledger.createIds(account, 32)
+    const rows = ids.map((id) => ({ id, to: '919876543210', content: '{}', idempotent: false, campaign: 1 }))
+    await ledger.accept(account, rows)
+    for (const id of ids) await attempted(id, 'accepted', id.text)
+    const why = { code: '131026', message: 'पाने वाले के पास नहीं पहुँचा '.repeat(20) }
+    const failed = (some: MessageId[]) =>
+      some.map((id) => receipt('failed', { requestId: id.text, error: why }))
+    // One bucket has the longest stories that are kept; the other one is heard of beside it.
+    for (let time = 0; time < 19; time++) {
+      now += 1
+      for (const id of ids.slice(0, 16)) await hear(...failed([id]))
+    }
+    expect(await redis.hgetall('wa:{2}:k:1')).toMatchObject({ 6: '16', 10: '16' })
+    now += 1
+    await hear(...failed(ids))
+    expect(await redis.hgetall('wa:{2}:k:1')).toMatchObject({ 6: '0', 10: '32' })
+  })
+
   test('does not send a row again that turns out to have arrived', async () => {
     await redis.hset('wa:{2}:k:1', 's', 3)
     const id = await accepted({ campaign: 1 })

@@ -91,19 +91,28 @@ end
 local function name_value(puts, name, value) puts[#puts + 1], puts[#puts + 2] = name, value end
 local function score_name(puts, name, value) puts[#puts + 1], puts[#puts + 2] = value, name end
 
+-- Lua takes some 8,000 arguments, and fails in the middle of what belongs together when there are more: a bucket whose
+-- messages all have long stories has more.
+local ARGUMENTS_TOGETHER = 4000
+local function run(command, key, arguments)
+  for from = 1, #arguments, ARGUMENTS_TOGETHER do
+    redis.call(command, key, unpack(arguments, from, math.min(#arguments, from + ARGUMENTS_TOGETHER - 1)))
+  end
+end
+
 local function finish()
   for key, its in pairs(fields) do
     local puts, drops = both(its, name_value)
-    if #puts > 0 then redis.call('HSET', key, unpack(puts)) end
-    if #drops > 0 then redis.call('HDEL', key, unpack(drops)) end
+    run('HSET', key, puts)
+    run('HDEL', key, drops)
   end
   local puts, drops = both(contents, name_value)
   if #puts > 0 then redis.call('MSET', unpack(puts)) end
   if #drops > 0 then redis.call('DEL', unpack(drops)) end
   for key, list in pairs(lists) do
     local puts, drops = both(list, score_name)
-    if #puts > 0 then redis.call('ZADD', key, unpack(puts)) end
-    if #drops > 0 then redis.call('ZREM', key, unpack(drops)) end
+    run('ZADD', key, puts)
+    run('ZREM', key, drops)
   end
   for key, more in pairs(opened) do
     local open = more ~= 0 and redis.call('HINCRBY', key, 'o', more)
