@@ -94,7 +94,10 @@ const single = (address: string): { address: string; bits: number; family: 'ipv4
 function hostOf(text: string): string | undefined {
   if (!text) return undefined
   try {
-    const host = withoutDot(new URL(`http://${text}/`).hostname)
+    const { hostname, href } = new URL(`http://${text}/`)
+    // More than a host, as in `host#why` or `host?`: half of an entry is not what was meant.
+    if (href !== `http://${hostname}/`) return undefined
+    const host = withoutDot(hostname)
     return /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(host) && isIP(host) === 0 ? host : undefined
   } catch {
     return undefined
