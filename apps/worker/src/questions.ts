@@ -106,7 +106,7 @@ export class Asker {
   /** @returns in how many ms to go on */
   async #askNext(asked: AskedLane): Promise<number> {
     const { questions, ledger } = this.#options
-    const { account, lane } = asked
+    const { account } = asked
     const now = await ledger.now()
     const id = await questions.take(account.id, now, account.timeoutMs + this.#timing.leaseMs)
     if (!id) return this.#timing.idleMs
@@ -115,15 +115,18 @@ export class Asker {
       await questions.drop(account.id, id)
       return 0
     }
-    const shutMs = await this.#takeTurn(asked)
-    if (shutMs !== undefined) {
-      await questions.putOff(account.id, id, now)
-      return shutMs
-    }
-    const pauseMs = await this.#ask(asked, id, record)
-    const busy = (await lane.getJobCountByTypes('wait', 'prioritized')) > 0
+    const notNowMs = (await this.#leaveToMessages(asked)) ?? (await this.#takeTurn(asked))
+    if (notNowMs === undefined) return this.#ask(asked, id, record)
+    await questions.putOff(account.id, id, now)
+    return notNowMs
+  }
+
+  /** While messages wait, all workers together ask seldom. @returns as below */
+  async #leaveToMessages({ account, lane }: AskedLane): Promise<number | undefined> {
+    if ((await lane.getJobCountByTypes('wait', 'prioritized')) === 0) return undefined
     const { perSecond } = await this.#options.limiter.read(account)
-    return Math.max(pauseMs, busy ? 1_000 / (perSecond * SHARE) : 0)
+    const everyMs = Math.ceil(1_000 / (perSecond * SHARE))
+    return (await this.#options.questions.isTime(account.id, everyMs)) ? undefined : everyMs
   }
 
   /** Waits for an instant to ask at. @returns undefined when it is there; else in how many ms to try again */

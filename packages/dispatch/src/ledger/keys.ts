@@ -22,6 +22,7 @@
  * | wa:{n}:pr      | zset   | receivers by the time that their first one is due |
  * | wa:{n}:pz      | zset   | dead letters: events that were given up, `id.event`, by that time |
  * | wa:{n}:ra      | zset   | messages that the provider is to be asked about, by the time at which it is (reconcile/questions.ts) |
+ * | wa:{n}:rt      | string | while it is there, nobody asks about another one: messages wait |
  * | wa:{n}:rr      | hash   | reconciliation: what the last run found, where one that goes on stands (reconcile/account-run.ts) |
  * | wa:{n}:kn      | string | the number of the newest campaign |
  * | wa:{n}:kl      | zset   | campaigns, `number:salt`, by their number |
@@ -91,6 +92,7 @@ function makeKeys(account: number) {
     deadPostBacks: `${tag}:pz`,
     receivers: `${tag}:pr`,
     questions: `${tag}:ra`,
+    questionTurn: `${tag}:rt`,
     reconciliation: `${tag}:rr`,
     newestCampaign: `${tag}:kn`,
     campaigns: `${tag}:kl`,

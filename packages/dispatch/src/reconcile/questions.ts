@@ -56,6 +56,13 @@ export class Questions {
     return id === null ? undefined : parseMessageId(`msg_${id}`)
   }
 
+  /** Whoever asks when it is time has the only one within so many ms, of all workers. */
+  async isTime(account: string, everyMs: number): Promise<boolean> {
+    return (
+      (await this.#redis.set(this.#ledger.keysOf(account).questionTurn, '1', 'PX', everyMs, 'NX')) === 'OK'
+    )
+  }
+
   /** Asks again at that time, in milliseconds since 1970. */
   async putOff(account: string, id: MessageId, until: number): Promise<void> {
     await this.#redis.zadd(this.#key(account), 'XX', String(Math.round(until)), id.text.slice(4))
