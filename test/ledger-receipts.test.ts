@@ -469,6 +469,31 @@ describe('what the caller is told', () => {
     expect(await take()).toMatchObject([{ state: 'failed', error: { ...error, at: 'delivery' } }])
   })
 
+  test('why it failed, also when it is sent again or arrives before that is told', async () => {
+    await redis.hset('wa:{2}:k:1', 's', 3)
+    const id = await submitted('req-1', { callback: { receiver: 'r1' }, campaign: 1 })
+    await hear(receipt('failed'))
+    await ledger.reopen(account, [{ id, content: '{}' }])
+    await attempted(id, 'rejected', undefined, 1)
+    await hear(receipt('delivered'))
+    const told: unknown[] = []
+    for (let event = 1; event <= 4; event++) {
+      const [one] = await take()
+      told.push([one?.state, one?.error?.code])
+      await ledger.settlePostBack(id, event, delivered)
+    }
+    expect(told).toEqual([
+      ['submitted', undefined],
+      ['failed', error.code],
+      ['failed', outcomes.rejected.code],
+      ['delivered', undefined],
+    ])
+    expect((await ledger.read(id))?.error).toBeUndefined()
+    // By hand, long after.
+    expect(await ledger.resendPostBack(id, 2)).toBe(true)
+    expect(await take()).toMatchObject([{ event: 2, error: { ...error, at: 'delivery' } }])
+  })
+
   test('again after a wait, the later events behind it, until it is given up and sent again by hand', async () => {
     const id = await submitted('req-1', { callback })
     await hear(receipt('delivered'))

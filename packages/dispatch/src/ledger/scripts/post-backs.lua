@@ -16,10 +16,10 @@ local function take_event(receiver, pending)
   if not event then return redis.call('ZREM', pending, id) end
   redis.call('ZADD', pending, now + lease, id)
   local first = event[5] > 0 and core[CREATED] + event[5] or 0
-  local error = joined('e')
+  local error = event[1] == FAILED and (event[6] or list_of('e')) or ''
   taken[#taken + 1] = {
     id, number, event[1], core[CREATED] + event[2], event[4], first, receiver, core[TO], core[CAMPAIGN],
-    read(slot .. 'r') or '', joined('f'), error ~= '' and event[1] == FAILED and cmsgpack.unpack(error) or '',
+    read(slot .. 'r') or '', joined('f'), error,
     redis.call('GET', tag .. ':y:' .. id) or '',
   }
 end

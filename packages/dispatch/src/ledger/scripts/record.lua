@@ -204,7 +204,8 @@ local function list_of(field)
   return packed ~= '' and cmsgpack.unpack(packed) or {}
 end
 
--- Events for the caller, in order: { state, ms after creation, 0 pending / 1 delivered / 2 dead, tries, ms after creation of the first }
+-- Events for the caller, in order: { state, ms after creation, 0 pending / 1 delivered / 2 dead, tries, ms after creation
+-- of the first, why it failed where the message has gone on since }
 local PENDING, TOLD, DEAD = 0, 1, 2
 local function next_pending(events)
   for number, event in ipairs(events) do
@@ -226,6 +227,11 @@ end
 local function put_error(core, error)
   local text = error ~= '' and cmsgpack.pack(error) or ''
   local had = bit.band(core[FLAGS], HAS_ERROR) ~= 0
+  if had and core[STATE] == FAILED and core[RECEIVER] ~= '' then
+    local events = list_of('v')
+    events[#events][6] = cmsgpack.unpack(joined('e'))
+    put_again('v', cmsgpack.pack(events))
+  end
   if had then put_again('e', text) else put('e', text) end
   if had ~= (text ~= '') then core[FLAGS] = bit.bxor(core[FLAGS], HAS_ERROR) end
 end
