@@ -125,7 +125,7 @@ async function takeTurn(
         hasPair = true
         // A process that was held up would let all that it missed go at once, into the instants of the others.
         // Once: one that is always late has to send, too.
-        if ((await isLate(turn, closing)) && !overslept && !turn.probe) {
+        if ((await isLate(turn, account, closing)) && !overslept && !turn.probe) {
           overslept = true
           continue
         }
@@ -137,14 +137,21 @@ async function takeTurn(
   }
 }
 
-/** Who comes so much too late asks for another instant: by so much of a second the limit may be passed at most. */
+/**
+ * Who comes so much too late asks for another instant, as by so much of a second the limit could be passed. Up to the
+ * next instant it may be late besides: that makes one message more in a second.
+ */
 const LATEST_MS = 50
 
 /** Waits for the instant. @returns whether this process was held up for so long that it is over */
-async function isLate({ waitMs }: { waitMs: number }, closing: AbortSignal): Promise<boolean> {
+async function isLate(
+  { waitMs }: { waitMs: number },
+  account: Account,
+  closing: AbortSignal,
+): Promise<boolean> {
   const instant = performance.now() + waitMs
   if (waitMs >= 1) await sleepUntilClosing(waitMs, closing)
-  return performance.now() - instant > LATEST_MS
+  return performance.now() - instant > LATEST_MS + 1_000 / account.rateLimit.perSecond
 }
 
 /** What is so near is waited for also when the worker was told to stop. */
