@@ -235,6 +235,27 @@ describe('the state by receipts', () => {
     expect(await ledger.unmatchedReceipts(account, 10)).toMatchObject([{ at: now - 1_000 }])
   })
 
+  test('and its times are told, however far they are from each other', async () => {
+    const id = await accepted({
+      sendAt: now + 90 * 86_400_000,
+      callback: { receiver: 'r1', url: 'https://a.example' },
+    })
+    now += 90 * 86_400_000
+    await attempted(id, 'accepted', 'req-1')
+    // A provider's clock that is months behind.
+    const at = now - 150 * 86_400_000
+    await hear(receipt('delivered', { at }))
+    expect(await ledger.read(id)).toMatchObject({
+      state: 'delivered',
+      attempts: [{ at: now }],
+      receipts: [{ at }],
+      postBacks: [{ at: now }, { at: now }],
+    })
+    await ledger.takePostBacks(account, 1, new Map(), 1, 60_000)
+    await ledger.settlePostBack(id, 1, { code: '204', durationMs: 0, next: 'delivered' })
+    expect((await ledger.read(id))?.postBacks[0]?.attempts).toEqual([{ at: now, code: '204', durationMs: 0 }])
+  })
+
   test('ends a message that was to be sent again', async () => {
     const id = await accepted()
     await attempted(id, 'uncertain')

@@ -4,7 +4,6 @@
  * the layout of a record in record.ts.
  */
 import type { Redis } from 'ioredis'
-import { unpack } from 'msgpackr'
 import type { PostBack, PostBackOutbox, PostBackSettlement } from '../post-backs/outbox.ts'
 import { createMessageId, type MessageId, parseMessageId, placeOf, postBackId, SLOTS } from './ids.ts'
 import { type AccountKeys, accountKeys, accountsKey, listKeys, requestIdPlace, shortHash } from './keys.ts'
@@ -30,6 +29,7 @@ import type {
   Settlement,
   UnmatchedReceipt,
 } from './types.ts'
+import { unpack } from './unpack.ts'
 
 /** Ids in one block. */
 const IDS_AHEAD = 1_024

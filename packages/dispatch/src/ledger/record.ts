@@ -19,7 +19,7 @@
  *
  * The numbers here and those on top of `scripts/record.lua` are the same ones.
  */
-import { unpack } from 'msgpackr'
+import { unpack } from './unpack.ts'
 
 export const STATES = [
   'scheduled',

@@ -1,10 +1,11 @@
 /** Runs the ledger's scripts: about one message, or about all that are asked about together in one call. */
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
-import { pack, unpack } from 'msgpackr'
+import { pack } from 'msgpackr'
 import type { MessageId } from './ids.ts'
 import { accountTag } from './keys.ts'
 import type { LaneScript, LedgerOptions } from './types.ts'
+import { unpack } from './unpack.ts'
 
 /** What one step of a script is about: the message's id without `msg_`, and what scripts/*.lua say behind it. */
 export type Call = [id: string, ...Argument[]]
