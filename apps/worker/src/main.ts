@@ -235,6 +235,10 @@ if (signer) {
     ended = postBacks?.close().finally(() => deliverer.close())
   })
   closers.splice(AFTER_REDIS, 0, () => ended)
+} else {
+  const waiting = await Promise.all(ids.map((id) => redis.zcard(ledger.keysOf(id).receivers)))
+  if (waiting.some((count) => count > 0))
+    log.warn('post_backs.off: callers wait to be told, and this worker has no POST_BACK_SECRET to sign with')
 }
 
 // A Redis that comes back may be another one, or have lost its data.

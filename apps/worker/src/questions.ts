@@ -189,7 +189,12 @@ export class Asker {
     const { ledger, metrics } = this.#options
     // The provider was asked about this message, whatever it says of ids.
     const heard = receipts.map(
-      (receipt): LedgerReceipt => ({ ...receipt, at: receipt.at ?? now, messageId: id }),
+      (receipt): LedgerReceipt => ({
+        ...receipt,
+        at: receipt.at ?? now,
+        untimed: receipt.at === undefined,
+        messageId: id,
+      }),
     )
     const applied = await ledger.applyReceipts(account.id, heard)
     for (const [index, { status }] of heard.entries())

@@ -13,7 +13,8 @@ local today, days = math.floor(now / 86400000), math.min(math.ceil(retention / 8
 -- The message that the provider calls so; its name stands in `field`.
 local function named(name, hash, field)
   if name == '' then return nil end
-  for day = today, today - days, -1 do
+  -- From tomorrow on: the clock of a Redis that took over may be behind that of the one before.
+  for day = today + 1, today - days, -1 do
     local sequence = redis.call('HGET', index_of(day, hash))
     if sequence then
       local place = string.format('%04x%010x', account, sequence)
