@@ -139,7 +139,7 @@ async function takeTurn(
 
 /**
  * Who comes so much too late asks for another instant, as by so much of a second the limit could be passed. Up to the
- * next instant it may be late besides: that makes one message more in a second.
+ * next instant it may be late in any case: that makes one message more in a second.
  */
 const LATEST_MS = 50
 
@@ -151,7 +151,7 @@ async function isLate(
 ): Promise<boolean> {
   const instant = performance.now() + waitMs
   if (waitMs >= 1) await sleepUntilClosing(waitMs, closing)
-  return performance.now() - instant > LATEST_MS + 1_000 / account.rateLimit.perSecond
+  return performance.now() - instant > Math.max(LATEST_MS, 1_000 / account.rateLimit.perSecond)
 }
 
 /** What is so near is waited for also when the worker was told to stop. */
