@@ -26,7 +26,11 @@ export interface FoundOutOptions {
   log: (line: string) => void
 }
 
-export async function measureFoundOut(house: House, options: FoundOutOptions): Promise<FoundOut[]> {
+/** Starts all that is needed, so that nothing is started any more while others are looked at. */
+export async function openFoundOut(
+  house: House,
+  options: FoundOutOptions,
+): Promise<{ measure(): Promise<FoundOut[]>; close(): Promise<void> }> {
   const { settlingSeconds, seconds, log } = options
   const apps = [true, false].map((saysWhen) => ({ saysWhen, id: saysWhen ? 'says-when' : 'says-nothing' }))
   const token = 'a-token-of-the-app'
@@ -40,18 +44,19 @@ export async function measureFoundOut(house: House, options: FoundOutOptions): P
   const deployment = await house.deploy('found-out', accounts)
   const both = (action: 'pause' | 'resume') =>
     Promise.all(apps.map(({ id }) => deployment.call('POST', `/v1/accounts/${id}/${action}`)))
-  try {
-    await both('pause')
-    const enough = ALLOWED.configured * (settlingSeconds + seconds + 5)
-    for (const { id } of apps) await fillLane(house, deployment, id, enough)
-    for (let count = 0; count < PROCESSES; count++) await deployment.startWorker()
-    await both('resume')
-    await sleep((settlingSeconds + seconds + 1) * 1_000)
-    const found = await Promise.all(apps.map(({ id, saysWhen }) => look(id, saysWhen)))
-    await both('pause')
-    return found
-  } finally {
-    await deployment.stop()
+  await both('pause')
+  const enough = ALLOWED.configured * (settlingSeconds + seconds + 5)
+  for (const { id } of apps) await fillLane(house, deployment, id, enough)
+  for (let count = 0; count < PROCESSES; count++) await deployment.startWorker()
+  return {
+    async measure() {
+      await both('resume')
+      await sleep((settlingSeconds + seconds + 1) * 1_000)
+      const found = await Promise.all(apps.map(({ id, saysWhen }) => look(id, saysWhen)))
+      await both('pause')
+      return found
+    },
+    close: () => deployment.stop(),
   }
 
   async function look(id: string, saysWhen: boolean): Promise<FoundOut> {

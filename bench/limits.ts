@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fastestSecond, rateOf } from '../test/pace.ts'
 import { type Arrival, readArrivals } from './arrivals.ts'
-import { type FoundOut, measureFoundOut } from './found-out.ts'
+import { type FoundOut, openFoundOut } from './found-out.ts'
 import type { House } from './house.ts'
 import { type LimitedSide, openOurs, openTheirs } from './limited-sides.ts'
 import { type LimiterCost, measureLimiterCost } from './limiter-cost.ts'
@@ -57,29 +57,25 @@ export async function measureLimits(house: House, options: LimitsOptions): Promi
 async function measurePaces(house: House, options: LimitsOptions): Promise<Omit<Limits, 'cost'>> {
   const { waiting, seconds, log } = options
   const ours = await openOurs(house, [...SLOW, FAST])
-  const theirs = await openTheirs(house, [...SLOW, FAST]).catch(async (error: Error) => {
-    await ours.close()
-    throw error
-  })
+  const theirs = await openTheirs(house, [...SLOW, FAST])
+  const tooHigh = await openFoundOut(house, options)
   const sides = { ours, theirs }
   try {
     for (const side of Object.values(sides))
       for (const limit of [...SLOW, FAST]) await side.fill(limit, waiting)
 
     // What asks hardly anything of the machine is looked at together.
-    const [slow, foundOut] = await Promise.all([
-      Promise.all(
-        SLOW.map(async (limit) => {
-          const [ours, theirs] = await Promise.all(Object.values(sides).map((side) => look(side, limit)))
-          return { ours: ours!, theirs: theirs! }
-        }),
-      ),
-      measureFoundOut(house, options),
+    const [foundOut, ...slow] = await Promise.all([
+      tooHigh.measure(),
+      ...SLOW.map(async (limit) => {
+        const [ours, theirs] = await Promise.all([warmLook(sides.ours, limit), warmLook(sides.theirs, limit)])
+        return { ours, theirs }
+      }),
     ])
-    const fast = { ours: await lookAtFast(ours), theirs: await lookAtFast(theirs) }
+    const fast = { ours: await warmLook(ours, FAST), theirs: await warmLook(theirs, FAST) }
     const paced = [...slow, fast]
     for (const { ours, theirs } of paced) log(`limits: ${told(ours)}; BullMQ's limiter ${told(theirs)}`)
-    await theirs.close()
+    await Promise.all([theirs.close(), tooHigh.close()])
 
     await ours.fill(FAST, waiting)
     const [restless] = await Promise.all([
@@ -89,19 +85,19 @@ async function measurePaces(house: House, options: LimitsOptions): Promise<Omit<
     for (const paced of restless) log(`limits: while workers are killed and added, ${told(paced)}`)
     return { paced, restless, foundOut }
   } finally {
-    await theirs.close()
+    await Promise.all([theirs.close(), tooHigh.close()])
     await ours.close()
   }
 
-  /** At that rate, processes that are still being compiled hold each other up, and the simulator. */
-  async function lookAtFast(side: LimitedSide): Promise<Paced> {
+  /** Processes that are still being compiled hold each other up, and the simulator whose clock it goes by. */
+  async function warmLook(side: LimitedSide, limit: number): Promise<Paced> {
     const warmUpMs = Math.min(WARM_UP_MS, seconds * 1_000)
-    await side.fill(FAST, Math.ceil((FAST * warmUpMs) / 1_000))
-    await side.resume(FAST)
+    await side.fill(limit, Math.ceil((limit * warmUpMs) / 1_000))
+    await side.resume(limit)
     await sleep(warmUpMs)
-    await side.pause(FAST)
+    await side.pause(limit)
     await sleep(STARTING_MS)
-    return look(side, FAST)
+    return look(side, limit)
   }
 
   /** Lets messages go on this limit for a while. */
