@@ -66,7 +66,7 @@ async function measurePaces(house: House, options: LimitsOptions): Promise<Omit<
 
     // What asks hardly anything of the machine is looked at together.
     const [foundOut, ...slow] = await Promise.all([
-      tooHigh.measure(),
+      sleep(Math.min(WARM_UP_MS, seconds * 1_000)).then(tooHigh.measure),
       ...SLOW.map(async (limit) => {
         const [ours, theirs] = await Promise.all([warmLook(sides.ours, limit), warmLook(sides.theirs, limit)])
         return { ours, theirs }

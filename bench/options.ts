@@ -65,7 +65,7 @@ const AMOUNTS = {
     does: 'in which a lower limit is found out: limits',
   },
   'limit-pairs': {
-    otherwise: 7,
+    otherwise: 5,
     quick: 3,
     least: 1,
     does: "rounds of each side of the limiter's cost: limits",
