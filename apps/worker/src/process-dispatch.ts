@@ -28,7 +28,7 @@ import { type Http, isIdempotent, type Provider, type SendOutcome } from '@wa-di
 import type { Logger } from 'pino'
 import type { FetchWindow } from './fetch-window.ts'
 import type { Metrics } from './metrics.ts'
-import { type RecentOutcomes, reasonOf } from './recent-outcomes.ts'
+import type { RecentOutcomes } from './recent-outcomes.ts'
 import type { Slots } from './slots.ts'
 
 /** What becomes of the job. */
@@ -228,8 +228,7 @@ async function tellBreaker(
   recent.saw(account.id, outcome)
   const reason = stopsLane(outcome)
   if (reason || (probe && isLost(outcome))) {
-    const { code, kind, message } = reason ?? reasonOf(outcome)
-    const why = { code, kind, message: masked(message) }
+    const why = reason && { code: reason.code, kind: reason.kind, message: masked(reason.message) }
     rest.since = performance.now()
     if (await limiter.trip(account, why, probe)) log.error({ account: account.id, ...why }, 'breaker.opened')
     rest.since = performance.now()

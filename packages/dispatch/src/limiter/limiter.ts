@@ -152,9 +152,17 @@ export class Limiter {
     await this.#run('throttled', account, scope, to, ...times)
   }
 
-  /** The provider said that sending is pointless. @returns whether the breaker was closed before */
-  async trip(account: LimitedAccount, reason: BreakerReason, wasProbe: boolean): Promise<boolean> {
-    const args = [JSON.stringify(reason), wasProbe ? 1 : 0, ...account.breaker.probeDelaysMs]
+  /**
+   * The provider said that sending is pointless.
+   * @param reason undefined for a probe that came to nothing: why the breaker is open stays as it is
+   * @returns whether the breaker was closed before
+   */
+  async trip(
+    account: LimitedAccount,
+    reason: BreakerReason | undefined,
+    wasProbe: boolean,
+  ): Promise<boolean> {
+    const args = [reason ? JSON.stringify(reason) : '', wasProbe ? 1 : 0, ...account.breaker.probeDelaysMs]
     return (await this.#run<number>('trip', account, ...args)) === 1
   }
 
