@@ -4,24 +4,16 @@ import { z } from 'zod'
 import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
 import { refuse } from '../../validation.ts'
+import { limitSchema } from '../paging.ts'
 import { findCampaign } from './find-campaign.ts'
 import { type CampaignRouteOptions, campaignParams } from './index.ts'
 import { placesSchema, readPage, writePlaces } from './page.ts'
 import { viewsOf } from './view.ts'
 
-const DEFAULT_LIMIT = 100
-const limitWords = 'a number from 1 to 500'
-
 const querySchema = z.strictObject({
   account: z.string().min(1).max(64).optional().meta({ description: 'Only of this account' }),
   state: z.enum(CAMPAIGN_STATES).optional().meta({ description: 'Only in this state' }),
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, limitWords)
-    .transform(Number)
-    .refine((value) => value >= 1 && value <= 500, limitWords)
-    .optional()
-    .meta({ description: '1 to 500; 100 when absent' }),
+  limit: limitSchema,
   cursor: placesSchema.optional().meta({ description: '`next` of the page before' }),
 })
 
@@ -45,7 +37,7 @@ export function overviewRoutes(app: App, { storage }: CampaignRouteOptions): voi
     },
     async (request) => {
       storage.mustBeOpen()
-      const { account, state, limit = DEFAULT_LIMIT, cursor } = request.query
+      const { account, state, limit, cursor } = request.query
       if (account !== undefined && !storage.accounts.has(account)) {
         throw refuse([{ path: 'account', message: 'there is no account with this id' }])
       }

@@ -15,8 +15,8 @@ import { bearer, refusals } from '../../openapi.ts'
 import { noSuchMessage } from '../../problems.ts'
 import type { Storage } from '../../storage.ts'
 import { refuse } from '../../validation.ts'
+import { cursorSchema, limitSchema, refuseCursor, writeCursor } from '../paging.ts'
 import { readPage } from './campaign-messages.ts'
-import { cursorSchema, writeCursor } from './cursor.ts'
 import type { MessageRouteOptions } from './index.ts'
 
 export const idParams = z.strictObject({ id: z.string().meta({ examples: ['msg_0001000000000a5f3c9d21'] }) })
@@ -29,17 +29,9 @@ const querySchema = z.strictObject({
     .enum(STATES)
     .optional()
     .meta({ description: 'With `campaign`: only those that are in this state now' }),
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, 'a number from 1 to 500')
-    .transform(Number)
-    .refine((value) => value >= 1 && value <= 500, 'a number from 1 to 500')
-    .optional()
-    .meta({ description: '1 to 500; 100 when absent' }),
+  limit: limitSchema,
   cursor: cursorSchema.optional().meta({ description: '`next` of the page before' }),
 })
-
-const DEFAULT_LIMIT = 100
 
 export function lookUpRoutes(app: App, { storage }: MessageRouteOptions): void {
   app.get(
@@ -83,14 +75,7 @@ export function lookUpRoutes(app: App, { storage }: MessageRouteOptions): void {
     },
     async (request) => {
       storage.mustBeOpen()
-      const {
-        request_id: requestId,
-        reference,
-        campaign,
-        state,
-        limit = DEFAULT_LIMIT,
-        cursor,
-      } = request.query
+      const { request_id: requestId, reference, campaign, state, limit, cursor } = request.query
       if ([requestId, reference, campaign].filter((name) => name !== undefined).length !== 1) {
         throw refuse([{ path: '', message: 'exactly one of request_id, reference and campaign is needed' }])
       }
@@ -115,10 +100,6 @@ export function lookUpRoutes(app: App, { storage }: MessageRouteOptions): void {
       }
     },
   )
-}
-
-const refuseCursor = (): never => {
-  throw refuse([{ path: 'cursor', message: 'is of another list' }])
 }
 
 /** @throws {Problem} 404 for what is no id, or an id of an account that is not configured */

@@ -12,8 +12,7 @@ import { bearer, refusals } from '../../openapi.ts'
 import { Problem } from '../../problems.ts'
 import { refuseBody } from '../../refuse-body.ts'
 import type { Storage } from '../../storage.ts'
-import { refuse } from '../../validation.ts'
-import { cursorSchema, writeCursor } from '../messages/cursor.ts'
+import { cursorSchema, limitSchema, pageByAccount } from '../paging.ts'
 
 const time = z.iso.datetime()
 const postBackSchema = z.object({
@@ -32,17 +31,9 @@ const postBackSchema = z.object({
 const querySchema = z.strictObject({
   status: z.literal('dead').meta({ description: 'Only those that were given up are listed' }),
   account: z.string().min(1).max(64).optional(),
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, 'a number from 1 to 500')
-    .transform(Number)
-    .refine((value) => value >= 1 && value <= 500, 'a number from 1 to 500')
-    .optional()
-    .meta({ description: '1 to 500; 100 when absent' }),
+  limit: limitSchema,
   cursor: cursorSchema.optional().meta({ description: '`next` of the page before' }),
 })
-
-const DEFAULT_LIMIT = 100
 
 export function postBackRoutes(app: App, { storage }: { storage: Storage }): void {
   const { ledger } = storage
@@ -66,31 +57,11 @@ export function postBackRoutes(app: App, { storage }: { storage: Storage }): voi
     },
     async (request) => {
       storage.mustBeOpen()
-      const { account, limit = DEFAULT_LIMIT, cursor } = request.query
-      if (account !== undefined && !storage.accounts.has(account))
-        throw refuse([{ path: 'account', message: `there is no account "${account}"` }])
-      if (cursor && !('account' in cursor)) throw refuse([{ path: 'cursor', message: 'is of another list' }])
-      const dead: { id: MessageId; event: number }[] = []
-      // A cursor names an account by its number: that is their order, and not that of accounts.json.
-      const asked = [...(account === undefined ? storage.accounts.keys() : [account])]
-        .map((name) => ({ name, number: ledger.numberOf(name) }))
-        .sort((a, b) => a.number - b.number)
-      for (const { name, number } of asked) {
-        if (cursor && number < cursor.account) continue
-        const from = cursor?.account === number ? cursor.offset : 0
-        // One more than is missing: is there a next page?
-        const page = await ledger.deadPostBacks(name, limit - dead.length + 1, from)
-        if (page.length > limit - dead.length) {
-          const taken = page.slice(0, limit - dead.length)
-          dead.push(...taken)
-          return {
-            items: await read(dead),
-            next: writeCursor({ account: number, offset: from + taken.length }),
-          }
-        }
-        dead.push(...page)
-      }
-      return { items: await read(dead), next: null }
+      const { items, next } = await pageByAccount(storage, request.query, async (account, offset, count) => {
+        const found = await ledger.deadPostBacks(account, count + 1, offset)
+        return { items: found.slice(0, count), more: found.length > count }
+      })
+      return { items: await read(items), next }
     },
   )
 

@@ -3,9 +3,7 @@ import type { UnmatchedReceipt } from '@wa-dispatch/dispatch'
 import { z } from 'zod'
 import type { App } from '../../app.ts'
 import { bearer, refusals } from '../../openapi.ts'
-import type { Storage } from '../../storage.ts'
-import { refuse } from '../../validation.ts'
-import { cursorSchema, writeCursor } from '../messages/cursor.ts'
+import { cursorSchema, limitSchema, pageByAccount } from '../paging.ts'
 import type { ReceiptRouteOptions } from './index.ts'
 
 const querySchema = z.strictObject({
@@ -13,17 +11,9 @@ const querySchema = z.strictObject({
     .literal('true')
     .meta({ description: 'Those that matched a message are told with the message' }),
   account: z.string().min(1).max(64).optional().meta({ description: 'Only those of this account' }),
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, 'a number from 1 to 500')
-    .transform(Number)
-    .refine((value) => value >= 1 && value <= 500, 'a number from 1 to 500')
-    .optional()
-    .meta({ description: '1 to 500; 100 when absent' }),
+  limit: limitSchema,
   cursor: cursorSchema.optional().meta({ description: '`next` of the page before' }),
 })
-
-const DEFAULT_LIMIT = 100
 
 const viewSchema = z.object({
   account: z.string(),
@@ -56,6 +46,8 @@ const viewOf = (account: string, receipt: UnmatchedReceipt): UnmatchedView => ({
 })
 
 export function unmatchedRoute(app: App, { storage }: ReceiptRouteOptions): void {
+  const { ledger } = storage
+
   app.get(
     '/v1/receipts',
     {
@@ -76,40 +68,12 @@ export function unmatchedRoute(app: App, { storage }: ReceiptRouteOptions): void
     },
     async (request) => {
       storage.mustBeOpen()
-      const { account, limit = DEFAULT_LIMIT, cursor } = request.query
-      if (cursor && 'row' in cursor) throw refuse([{ path: 'cursor', message: 'is of another list' }])
-      if (account !== undefined && !storage.accounts.has(account))
-        throw refuse([{ path: 'account', message: 'there is no account with this id' }])
-      const { items, next } = await readPage(storage, account, limit, cursor)
-      return { items, next: next ? writeCursor(next) : null }
+      // The receipts of one request id lie together and are counted as one.
+      return pageByAccount(storage, request.query, async (account, offset, count) => {
+        const receipts = count > 0 ? await ledger.unmatchedReceipts(account, count, offset) : []
+        const more = offset + count < (await ledger.unmatchedCount(account))
+        return { items: receipts.map((receipt) => viewOf(account, receipt)), more }
+      })
     },
   )
-}
-
-interface Place {
-  account: number
-  offset: number
-}
-
-/** The receipts of one request id lie together and are counted as one. */
-async function readPage(
-  { ledger, accounts }: Storage,
-  only: string | undefined,
-  limit: number,
-  from: Place = { account: 0, offset: 0 },
-): Promise<{ items: UnmatchedView[]; next: Place | undefined }> {
-  const items: UnmatchedView[] = []
-  const asked = [...(only === undefined ? accounts.keys() : [only])]
-    .map((id) => ({ id, number: ledger.numberOf(id) }))
-    .filter(({ number }) => number >= from.account)
-    .sort((a, b) => a.number - b.number)
-  for (const { id, number } of asked) {
-    if (items.length >= limit) return { items, next: { account: number, offset: 0 } }
-    const offset = number === from.account ? from.offset : 0
-    const end = offset + limit - items.length
-    const receipts = await ledger.unmatchedReceipts(id, end - offset, offset)
-    items.push(...receipts.map((receipt) => viewOf(id, receipt)))
-    if (end < (await ledger.unmatchedCount(id))) return { items, next: { account: number, offset: end } }
-  }
-  return { items, next: undefined }
 }
