@@ -1,9 +1,3 @@
-/**
- * Turns campaigns' rows into messages, as fast as the lanes take them and no faster: a lane holds about ten seconds of
- * bulk work, shared between its campaigns by weight. Any number of workers run this, one of them feeds at a time; the
- * ledger makes sure that rows are fed once, whoever else believes to be the one.
- */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Account,
@@ -20,6 +14,8 @@ import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { CampaignFeed } from './campaign-feed.ts'
 import { doLaneWork, retireCampaign } from './campaign-work.ts'
+import { Lease } from './lease.ts'
+import { repeat } from './repeat.ts'
 import { Shares } from './shares.ts'
 
 export interface FedLane {
@@ -52,46 +48,43 @@ const FORGET_EVERY_MS = 60_000
 
 export class Feeder {
   readonly #options: FeederOptions
-  readonly #token = randomBytes(9).toString('base64url')
+  readonly #lease: Lease
+  readonly #closing = new AbortController()
   readonly #shares = new Map<string, Shares>()
   readonly #feeds = new Map<string, CampaignFeed>()
   /** Long work of a campaign that is under way here, by its id. */
   readonly #working = new Map<string, Promise<void>>()
-  #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
-  #closed = false
   #forgotAt = 0
   readonly #forgetFrom = new Map<string, number>()
 
   constructor(options: FeederOptions) {
     this.#options = options
+    this.#lease = new Lease(options.redis, feedKey, LEASE_MS)
   }
 
   start(): void {
-    const { log } = this.#options
-    const loop = () => {
-      if (this.#closed) return
-      this.#timer = setTimeout(() => {
-        this.#running = this.tick()
-          .catch((error: Error) => log.warn({ reason: error.message }, 'feed.failed'))
-          .finally(loop)
-      }, TICK_MS)
+    const onFault = (reason: string) => {
+      this.#options.log.warn({ reason }, 'feed.failed')
+      return TICK_MS
     }
-    loop()
+    this.#running = repeat(this.#closing.signal, () => this.tick().then(() => TICK_MS), onFault)
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    clearTimeout(this.#timer)
+    this.#closing.abort()
     await this.#running
     await Promise.all(this.#working.values())
-    const { redis } = this.#options
-    if ((await redis.get(feedKey)) === this.#token) await redis.del(feedKey)
+    await this.#lease.release()
+  }
+
+  #isClosing(): boolean {
+    return this.#closing.signal.aborted
   }
 
   /** One round over every lane, when it is this process that feeds. */
   async tick(): Promise<void> {
-    if (!(await this.#holdsLease())) {
+    if (!(await this.#lease.hold())) {
       this.#feeds.clear()
       return
     }
@@ -103,13 +96,6 @@ export class Feeder {
       ),
     )
     await this.#forget()
-  }
-
-  async #holdsLease(): Promise<boolean> {
-    const { redis } = this.#options
-    if ((await redis.set(feedKey, this.#token, 'PX', LEASE_MS, 'NX')) === 'OK') return true
-    if ((await redis.get(feedKey)) !== this.#token) return false
-    return (await redis.pexpire(feedKey, LEASE_MS)) === 1
   }
 
   async #tend({ account, lane }: FedLane): Promise<void> {
@@ -125,7 +111,7 @@ export class Feeder {
       await this.#sample(record, now)
       if (await this.#moveOn(record, lane, now)) hungry.push(record)
     }
-    while (!this.#closed && (await this.#feed(account, lane, hungry)) && (await this.#holdsLease())) {
+    while (!this.#isClosing() && (await this.#feed(account, lane, hungry)) && (await this.#lease.hold())) {
       // The lane took all that one round gives: there may be room for more.
     }
   }
@@ -141,11 +127,11 @@ export class Feeder {
     if (definition.expiresAt !== undefined && definition.expiresAt <= now && !record.unfedAs)
       await campaigns.act(id, 'expire')
     if (record.laneWork) {
-      this.#work(record, () => doLaneWork(record, lane, this.#options, () => this.#closed))
+      this.#work(record, () => doLaneWork(record, lane, this.#options, () => this.#isClosing()))
       return false
     }
     if (record.finishedAt !== undefined) {
-      this.#work(record, () => retireCampaign(record, this.#options, () => this.#closed))
+      this.#work(record, () => retireCampaign(record, this.#options, () => this.#isClosing()))
       return false
     }
     if (isSettled(record)) {

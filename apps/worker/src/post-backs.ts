@@ -18,6 +18,7 @@ import {
   ReceiverRooms,
 } from '@wa-dispatch/dispatch'
 import type { Logger } from 'pino'
+import { repeat } from './repeat.ts'
 
 /** What became of one try; `no-url`: nobody knows any more where it should have gone. */
 export type PostBackOutcome = DeliveryKind | 'no-url'
@@ -80,7 +81,15 @@ export class PostBacks {
   }
 
   start(): void {
-    this.#running = this.#run()
+    const round = async () => {
+      const busy = (await this.#takeRound()) || this.#ended
+      this.#ended = false
+      return busy ? BUSY_MS : IDLE_MS
+    }
+    this.#running = repeat(this.#closing.signal, round, (reason) => {
+      this.#options.log.warn({ reason }, 'post_backs.failed')
+      return AFTER_FAULT_MS
+    })
   }
 
   /** Takes no more, and waits for the calls under way; at most {@link POST_BACKS_CLOSE_MS}, also without Redis. */
@@ -97,21 +106,6 @@ export class PostBacks {
     }
     await Promise.race([written(), called()])
     timer.abort()
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#closing
-    while (!signal.aborted) {
-      let pauseMs = IDLE_MS
-      try {
-        if ((await this.#takeRound()) || this.#ended) pauseMs = BUSY_MS
-        this.#ended = false
-      } catch (error) {
-        this.#options.log.warn({ reason: (error as Error).message }, 'post_backs.failed')
-        pauseMs = AFTER_FAULT_MS
-      }
-      await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
-    }
   }
 
   /** One look at every account, each time another one first. @returns whether anything was due */

@@ -20,6 +20,7 @@ import {
 import type { Http, Provider, ReceiptAnswer, ReceiptReading } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
 import type { ReceiptMetrics } from './receipts.ts'
+import { repeat } from './repeat.ts'
 
 /** An account whose provider can be asked. */
 export interface AskedLane {
@@ -75,7 +76,17 @@ export class Asker {
   }
 
   start(): void {
-    this.#loops = this.#options.lanes.map((lane) => this.#loop(lane))
+    const { lanes, log } = this.#options
+    this.#loops = lanes.map((lane) =>
+      repeat(
+        this.#closing.signal,
+        () => this.#askNext(lane),
+        (reason) => {
+          log.warn({ account: lane.account.id, reason }, 'question.failed')
+          return this.#timing.afterFailureMs
+        },
+      ),
+    )
   }
 
   /** An answer that is on its way is waited for, a Redis that is away is not. */
@@ -83,19 +94,6 @@ export class Asker {
     this.#closing.abort()
     await Promise.all(this.#calls)
     await Promise.race([Promise.all(this.#loops), sleep(LAST_WORDS_MS, undefined, { ref: false })])
-  }
-
-  async #loop(asked: AskedLane): Promise<void> {
-    const { log } = this.#options
-    while (!this.#closing.signal.aborted) {
-      let pauseMs = this.#timing.afterFailureMs
-      try {
-        pauseMs = await this.#askNext(asked)
-      } catch (error) {
-        log.warn({ account: asked.account.id, reason: (error as Error).message }, 'question.failed')
-      }
-      await this.#sleep(pauseMs)
-    }
   }
 
   #sleep(ms: number): Promise<unknown> {

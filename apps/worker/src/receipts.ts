@@ -1,8 +1,3 @@
-/**
- * Receipts, from where the API has put them into the ledger. Any number of workers do it together, also for one account:
- * what the ledger makes of receipts does not depend on their order, nor on how often they come.
- */
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   isRedisAway,
   type Ledger,
@@ -13,6 +8,7 @@ import {
 } from '@wa-dispatch/dispatch'
 import type { Receipt, ReceiptReading } from '@wa-dispatch/providers'
 import type { Logger } from 'pino'
+import { repeat } from './repeat.ts'
 
 /** An account whose provider sends receipts. */
 export interface ReceiptAccount {
@@ -79,7 +75,7 @@ export class Receipts {
   }
 
   start(): void {
-    this.#loops = this.#options.accounts.map((account) => this.#loop(account))
+    this.#loops = this.#options.accounts.map((account) => this.#repeat(account))
   }
 
   /** Gets done with what is in hand. */
@@ -90,26 +86,21 @@ export class Receipts {
     await Promise.allSettled(accounts.map(({ id }) => queue.leave(id, consumer)))
   }
 
-  async #loop(account: ReceiptAccount): Promise<void> {
-    const { log } = this.#options
+  #repeat(account: ReceiptAccount): Promise<void> {
     const { idleMs, afterFaultMs, lookEveryMs } = this.#timing
-    const { signal } = this.#closing
     let lookedAt = 0
-    while (!signal.aborted) {
-      let pauseMs = 0
-      try {
-        const look = performance.now() - lookedAt >= lookEveryMs
-        const left = look && (await this.#applyLeftOver(account))
-        // Where something was left over there may be more of it.
-        if (look && !left) lookedAt = performance.now()
-        const found = await this.#applyNext(account)
-        if (!left && !found) pauseMs = idleMs
-      } catch (error) {
-        log.warn({ account: account.id, reason: (error as Error).message }, 'receipts.not_applied')
-        pauseMs = afterFaultMs
-      }
-      if (pauseMs > 0) await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
+    const round = async () => {
+      const look = performance.now() - lookedAt >= lookEveryMs
+      const left = look && (await this.#applyLeftOver(account))
+      // Where something was left over there may be more of it.
+      if (look && !left) lookedAt = performance.now()
+      const found = await this.#applyNext(account)
+      return left || found ? 0 : idleMs
     }
+    return repeat(this.#closing.signal, round, (reason) => {
+      this.#options.log.warn({ account: account.id, reason }, 'receipts.not_applied')
+      return afterFaultMs
+    })
   }
 
   async #applyNext(account: ReceiptAccount): Promise<boolean> {

@@ -17,6 +17,7 @@ import {
 } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { repeat } from './repeat.ts'
 
 export interface SweeperOptions {
   ledger: Ledger
@@ -42,9 +43,8 @@ const BETWEEN_LOOKS_MS = 50
 export class Sweeper {
   readonly #options: SweeperOptions
   readonly #offsets = new Map<string, number>()
-  #timer: NodeJS.Timeout | undefined
+  readonly #closing = new AbortController()
   #running: Promise<void> | undefined
-  #closed = false
   #runs = 0
 
   constructor(options: SweeperOptions) {
@@ -53,24 +53,19 @@ export class Sweeper {
 
   start(): void {
     const { intervalMs = 2_000, redis, log } = this.#options
-    const tick = async () => {
+    const round = async () => {
       const mine = await redis.set(sweepKey, String(process.pid), 'PX', Math.round(intervalMs * 0.9), 'NX')
       if (mine === 'OK') await this.sweep()
+      return intervalMs
     }
-    const loop = () => {
-      if (this.#closed) return
-      this.#timer = setTimeout(() => {
-        this.#running = tick()
-          .catch((error: Error) => log.warn({ reason: error.message }, 'sweep.failed'))
-          .finally(loop)
-      }, intervalMs)
-    }
-    loop()
+    this.#running = repeat(this.#closing.signal, round, (reason) => {
+      log.warn({ reason }, 'sweep.failed')
+      return intervalMs
+    })
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    clearTimeout(this.#timer)
+    this.#closing.abort()
     await this.#running
   }
 
