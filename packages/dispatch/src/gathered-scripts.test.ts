@@ -53,6 +53,28 @@ test('one alone, or one after the other, goes as it always did', async () => {
   expect(await call(['list', 'k', 'b', 7])).toEqual(['k', 'b', '7', 2, 2, ['7']])
 })
 
+test('calls that are the same each run', async () => {
+  const answers = await Promise.all(Array.from({ length: 4 }, () => call(['list', 'k', 'a', 7])))
+  expect(answers).toEqual([1, 2, 3, 4].map((length) => ['k', 'a', '7', 2, length, ['7']]))
+})
+
+test('of calls of different lengths, what the shorter ones lack is empty', async () => {
+  const calls = [
+    ['list', 'k', 'a'],
+    ['list', 'k', 'a', 'b'],
+    ['list', 'k', 'a'],
+  ]
+  const answers = (await Promise.all(calls.map(call))) as unknown[][]
+  expect(answers.map((answer) => answer[2])).toEqual(['', 'b', ''])
+})
+
+test('a script that writes into what it was given is refused', () => {
+  redis.defineCommand('writer:1.0', { lua: "ARGV[1] = 'x' return ARGV[1]", numberOfKeys: 1 })
+  expect(() => gatherScript(redis, 'writer')).toThrow('writer writes into its arguments')
+  redis.defineCommand('reader:1.0', { lua: "if ARGV[1] == 'x' then return 1 end", numberOfKeys: 1 })
+  gatherScript(redis, 'reader')
+})
+
 test('what is missing is empty, and nothing and numbers are answered as they are', async () => {
   const calls = [
     ['list', 'k', 'a', undefined],

@@ -50,7 +50,7 @@ interface Arrival {
 }
 
 /** Scripts that store, under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
-const STORES: Pace = { atOnce: 3, least: 100, most: 100 }
+const STORES: Pace = { atOnce: 4, least: 16, most: 100 }
 /** Scripts that add jobs: short ones, since those that store wait for them, and longer ones when they fall behind. */
 const ADDS: Pace = { atOnce: 1, least: 20, most: 50 }
 const LONGEST_WAIT_MS = 365 * 86_400_000
@@ -171,7 +171,10 @@ export class Intake {
 interface Pace {
   /** Pieces of work under way at a time, at most. */
   atOnce: number
-  /** Items in one piece of work: up to so many, and a quarter of those that wait when these are more. */
+  /**
+   * Items in one piece of work: up to so many, and a quarter of those that wait when these are more. As soon as there are
+   * so many, it begins; fewer wait for those that arrive in the same turn of the event loop.
+   */
   least: number
   /** Items in one piece of work, at most: about a millisecond of Redis' time. */
   most: number
@@ -197,20 +200,23 @@ class Gathering<Item> {
 
   add(item: Item): void {
     this.#items.push(item)
-    this.#plan()
+    if (this.#items.length < this.#pace.least) this.#plan()
+    else void this.#run()
   }
 
-  /** What arrives in the same turn of the event loop goes together. */
   #plan(): void {
-    if (this.#planned || this.#running >= this.#pace.atOnce || this.#items.length === 0) return
+    if (this.#planned || this.#items.length === 0) return
     this.#planned = true
-    setImmediate(() => void this.#run())
+    setImmediate(() => {
+      this.#planned = false
+      void this.#run()
+    })
   }
 
   async #run(): Promise<void> {
-    this.#planned = false
+    const { atOnce, least, most } = this.#pace
+    if (this.#running >= atOnce || this.#items.length === 0) return
     this.#running++
-    const { least, most } = this.#pace
     const work = this.#work(this.#items.splice(0, Math.min(most, Math.max(least, this.#items.length / 4))))
     this.#plan()
     await work

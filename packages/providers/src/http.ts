@@ -5,9 +5,15 @@
  * elsewhere, by what comes back. Every call ends by itself, at the latest after `timeoutMs`, and holds at most
  * {@link bodyLimitBytes} of an answer.
  */
-import { Agent as HttpAgent } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  type RequestOptions,
+  request as requestHttp,
+} from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import type { Socket } from 'node:net'
+import { urlToHttpOptions } from 'node:url'
 import got, { type Request } from 'got'
 
 /** What to ask for. */
@@ -76,7 +82,9 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
   }
   const client = got.extend({
     agent,
-    retry: { limit: 0 },
+    request: requestWithFew,
+    // got copies these lists for each call.
+    retry: { limit: 0, methods: [], statusCodes: [], errorCodes: [] },
     followRedirect: false,
     decompress: false,
     throwHttpErrors: false,
@@ -104,6 +112,16 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
       agent.https.destroy()
     },
   }
+}
+
+/**
+ * Node copies the options of a request twice, and got gives it forty of them, nearly all undefined: to leave these out
+ * saves a tenth of what a call costs.
+ */
+function requestWithFew(url: URL, { agent, method, headers }: RequestOptions): ClientRequest {
+  const { protocol, hostname, port, path } = urlToHttpOptions(url)
+  const request = protocol === 'https:' ? requestHttps : requestHttp
+  return request({ protocol, hostname, port, path, agent, method, headers })
 }
 
 /** The agent's own `timeout` would do the same, and cost each request a timer and its listeners. */
