@@ -89,4 +89,3 @@ export async function insideOf(redis: Redis, accounts: readonly string[]) {
       }),
   }
 }
-export type Inside = Awaited<ReturnType<typeof insideOf>>
