@@ -50,9 +50,9 @@ interface Arrival {
 }
 
 /** Scripts that store, under way at a time: while Redis runs one, the next requests are read and the last ones answered. */
-const STORES: Pace = { atOnce: 4, least: 16, most: 100 }
+const STORES: Pace = { atOnce: 4, begins: 16, least: 100, most: 100 }
 /** Scripts that add jobs: short ones, since those that store wait for them, and longer ones when they fall behind. */
-const ADDS: Pace = { atOnce: 1, least: 20, most: 50 }
+const ADDS: Pace = { atOnce: 1, begins: 50, least: 20, most: 50 }
 const LONGEST_WAIT_MS = 365 * 86_400_000
 
 export class Intake {
@@ -171,10 +171,9 @@ export class Intake {
 interface Pace {
   /** Pieces of work under way at a time, at most. */
   atOnce: number
-  /**
-   * Items in one piece of work: up to so many, and a quarter of those that wait when these are more. As soon as there are
-   * so many, it begins; fewer wait for those that arrive in the same turn of the event loop.
-   */
+  /** As soon as there are so many items, work on them begins; fewer wait for what else this turn of the event loop brings. */
+  begins: number
+  /** Items in one piece of work: up to so many, and a quarter of those that wait when these are more. */
   least: number
   /** Items in one piece of work, at most: about a millisecond of Redis' time. */
   most: number
@@ -200,8 +199,8 @@ class Gathering<Item> {
 
   add(item: Item): void {
     this.#items.push(item)
-    if (this.#items.length < this.#pace.least) this.#plan()
-    else void this.#run()
+    if (this.#items.length === this.#pace.begins) process.nextTick(() => void this.#run())
+    else this.#plan()
   }
 
   #plan(): void {
