@@ -1,3 +1,8 @@
+/**
+ * Turns campaigns' rows into messages, as fast as the lanes take them and no faster: a lane holds about ten seconds of
+ * bulk work, shared between its campaigns by weight. Any number of workers run this, one of them feeds at a time; the
+ * ledger makes sure that rows are fed once, whoever else believes to be the one.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Account,

@@ -1,3 +1,7 @@
+/**
+ * Receipts, from where the API has put them into the ledger. Any number of workers do it together, also for one account:
+ * what the ledger makes of receipts does not depend on their order, nor on how often they come.
+ */
 import {
   isRedisAway,
   type Ledger,

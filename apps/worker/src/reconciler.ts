@@ -1,3 +1,7 @@
+/**
+ * Looks through every account's messages from time to time. Any number of workers run this, one of them does it at a
+ * time; where it stands lies in Redis, so that another goes on when it dies. Two at a time would do no harm.
+ */
 import { AccountRuns, type MendedLane, type ReconcileTools, reconcileKey } from '@wa-dispatch/dispatch'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
