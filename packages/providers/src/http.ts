@@ -82,7 +82,7 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
   }
   const client = got.extend({
     agent,
-    request: requestWithFew,
+    request: requestWithoutEmptyOptions,
     // got copies these lists for each call.
     retry: { limit: 0, methods: [], statusCodes: [], errorCodes: [] },
     followRedirect: false,
@@ -118,7 +118,7 @@ export function createHttp({ connections, idleConnectionMs = 4_000 }: HttpSettin
  * Node copies the options of a request twice, and got gives it forty of them, nearly all undefined: to leave these out
  * saves a tenth of what a call costs.
  */
-function requestWithFew(url: URL, { agent, method, headers }: RequestOptions): ClientRequest {
+function requestWithoutEmptyOptions(url: URL, { agent, method, headers }: RequestOptions): ClientRequest {
   const { protocol, hostname, port, path } = urlToHttpOptions(url)
   const request = protocol === 'https:' ? requestHttps : requestHttp
   return request({ protocol, hostname, port, path, agent, method, headers })

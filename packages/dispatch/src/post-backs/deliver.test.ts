@@ -1,10 +1,16 @@
 /** One post-back to receivers that behave and misbehave. */
 import { spawn } from 'node:child_process'
 import type { ServerResponse } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
-import { closedPort, onWholeRequest, startHttp, startSocket } from '@wa-dispatch/providers/testing'
+import {
+  closedPort,
+  localhostCertificate,
+  onWholeRequest,
+  startHttp,
+  startHttps,
+  startSocket,
+} from '@wa-dispatch/providers/testing'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parseAllowList } from './allow-list.ts'
@@ -224,32 +230,10 @@ test('a proxy of the environment is not used', async () => {
 })
 
 describe('over TLS', () => {
-  // A certificate of localhost for tests, signed by itself, with its key; good until 2126.
-  const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/ujRXAYLXy1ukQOu
-sgTXPxdgYjl4VOPWTpY9N8sSPimhRANCAAS2+SJXMSnK0fgRbed63z5ljjStZMca
-GOhbDoiIsXxGb1dSHAFKZGqXZ+v1RH8pObuGAe/ouGHTbckooT31fgX4
------END PRIVATE KEY-----`
-  const cert = `-----BEGIN CERTIFICATE-----
-MIIBozCCAUigAwIBAgIUdaXWL9WJ2q/Kzjyu3jUU33IETlEwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjA2MzQ0NFoYDzIxMjYxMDI5
-MDYzNDQ0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAS2+SJXMSnK0fgRbed63z5ljjStZMcaGOhbDoiIsXxGb1dSHAFKZGqX
-Z+v1RH8pObuGAe/ouGHTbckooT31fgX4o3YwdDAdBgNVHQ4EFgQUfmHf1cIZefMR
-L867dq/Sx0zCVuUwHwYDVR0jBBgwFoAUfmHf1cIZefMRL867dq/Sx0zCVuUwIQYD
-VR0RBBowGIIJbG9jYWxob3N0ggsqLmxvY2FsaG9zdDAPBgNVHRMBAf8EBTADAQH/
-MAoGCCqGSM49BAMCA0kAMEYCIQClS0B0LbvUZYAA2n1TWZ/RI1z7S7RuTmiRDIxM
-7yEZwQIhAJeR83veK9qY/xrcBOgeU5LqJxLyubuCqWSPViQ47krf
------END CERTIFICATE-----`
-
   const startTls = async () => {
-    const server = createHttpsServer({ key, cert }, (request, response) => {
-      request.resume()
-      response.writeHead(200).end()
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    closers.push(() => server.close())
-    return (server.address() as AddressInfo).port
+    const { port, close } = await startHttps((_, response) => response.writeHead(200).end())
+    closers.push(close)
+    return port
   }
 
   test('a receiver whose certificate nobody vouches for is not told anything', async () => {
@@ -261,7 +245,7 @@ MAoGCCqGSM49BAMCA0kAMEYCIQClS0B0LbvUZYAA2n1TWZ/RI1z7S7RuTmiRDIxM
   })
 
   test('one that has a good certificate is, under its own name only', async () => {
-    setDefaultCACertificates([...getCACertificates('default'), cert])
+    setDefaultCACertificates([...getCACertificates('default'), localhostCertificate])
     const port = await startTls()
     const deliverer = delivererFor()
     expect(await deliverer.deliver(to(`https://localhost:${port}/`))).toMatchObject({ kind: 'delivered' })

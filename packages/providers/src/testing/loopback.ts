@@ -1,5 +1,11 @@
 /** Real servers on loopback for tests: one that speaks HTTP, one that is only a socket. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import {
   type AddressInfo,
   createServer as createSocketServer,
@@ -25,9 +31,10 @@ export interface Loopback {
 /** An HTTP server that hands over each request once it is read whole. */
 export async function startHttp(
   answer: (request: Received, response: ServerResponse) => void,
+  create: (listener: RequestListener) => Server = createServer,
 ): Promise<Loopback & { received: Received[] }> {
   const received: Received[] = []
-  const server = createServer((request, response) => {
+  const server = create((request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk) => chunks.push(chunk))
     request.on('error', () => {})
