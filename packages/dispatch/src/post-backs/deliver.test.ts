@@ -1,7 +1,7 @@
 /** One post-back to receivers that behave and misbehave. */
 import { spawn } from 'node:child_process'
 import type { ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import {
   closedPort,
