@@ -84,7 +84,7 @@ export async function processDispatch(
   try {
     const turn = await takeTurn(job, dependencies)
     if ('kind' in turn) return turn
-    return turn.probe ? await probe(job, dependencies) : await attempt(job, dependencies)
+    return turn.probe ? await probe(job, dependencies) : await attempt(job, dependencies, turn.instant)
   } finally {
     slots.release(account.id)
   }
@@ -98,11 +98,14 @@ const SHORT_WAIT_MS = 150
  */
 const LONGEST_REST_MS = 500
 
-/** Waits for an instant to send at. @returns whether the attempt probes the breaker; or what becomes of the job */
+/**
+ * Waits for an instant to send at.
+ * @returns the instant, by `performance.now()`, and whether the attempt probes the breaker; or what becomes of the job
+ */
 async function takeTurn(
   { to, paired }: DispatchJob,
   { account, limiter, rest, window, closing }: DispatchDependencies,
-): Promise<{ probe: boolean } | Verdict> {
+): Promise<{ probe: boolean; instant: number } | Verdict> {
   for (let hasPair = paired, overslept = false; ; ) {
     const askedAt = performance.now()
     const turn = await limiter.reserve(account, hasPair ? undefined : to)
@@ -120,19 +123,20 @@ async function takeTurn(
         return { kind: 'rest', forMs: Math.min(turn.forMs, LONGEST_REST_MS), paired: hasPair }
       case 'rest':
         return { kind: 'rest', forMs: Math.min(turn.forMs, LONGEST_REST_MS), paired: hasPair }
-      case 'go':
+      case 'go': {
         window.sent()
         hasPair = true
-        // A process that was held up would let all that it missed go at once, into the instants of the others.
+        const instant = await sleepFor(turn.waitMs, closing)
         // Once: one that is always late has to send, too.
-        if ((await isLate(turn, account, closing)) && !overslept && !turn.probe) {
+        if (isOver(instant, account) && !overslept && !turn.probe) {
           overslept = true
           continue
         }
         if (closing.aborted && turn.waitMs > LONGEST_LAST_WAIT_MS)
           return { kind: 'rest', forMs: 1, paired: true }
         // Meanwhile the provider may have said that it is too much, or that it is pointless: then the limiter knows.
-        if (turn.probe || rest.since < askedAt) return { probe: turn.probe }
+        if (turn.probe || rest.since < askedAt) return { probe: turn.probe, instant }
+      }
     }
   }
 }
@@ -143,15 +147,34 @@ async function takeTurn(
  */
 const LATEST_MS = 50
 
-/** Waits for the instant. @returns whether this process was held up for so long that it is over */
-async function isLate(
-  { waitMs }: { waitMs: number },
-  account: Account,
-  closing: AbortSignal,
-): Promise<boolean> {
-  const instant = performance.now() + waitMs
-  if (waitMs >= 1) await sleepUntilClosing(waitMs, closing)
-  return performance.now() - instant > Math.max(LATEST_MS, 1_000 / account.rateLimit.perSecond)
+/**
+ * Whether an instant was missed: what was held up, by this process or by Redis, would otherwise go all at once, into the
+ * instants of the others.
+ */
+const isOver = (instant: number, account: Account): boolean =>
+  performance.now() - instant > Math.max(LATEST_MS, 1_000 / account.rateLimit.perSecond)
+
+/** @returns when the wait ends, or should have ended, by `performance.now()` */
+async function sleepFor(ms: number, closing: AbortSignal): Promise<number> {
+  const end = performance.now() + ms
+  if (ms >= 1) await sleepUntilClosing(ms, closing)
+  return end
+}
+
+/**
+ * Another instant for an attempt whose claim came too late for its own; its turn with its recipient stays.
+ * @returns whether there was one soon, and it is now
+ */
+async function takeLaterInstant({ account, limiter, rest, closing }: DispatchDependencies): Promise<boolean> {
+  const askedAt = performance.now()
+  const turn = await limiter.reserve(account, undefined).catch(() => undefined)
+  if (turn?.kind !== 'go') return false
+  if (turn.probe) {
+    await limiter.reprobe(account, false).catch(() => undefined)
+    return false
+  }
+  await sleepFor(turn.waitMs, closing)
+  return rest.since < askedAt && !(closing.aborted && turn.waitMs > LONGEST_LAST_WAIT_MS)
 }
 
 /** What is so near is waited for also when the worker was told to stop. */
@@ -165,7 +188,7 @@ async function probe(job: DispatchJob, dependencies: DispatchDependencies): Prom
   const { account, limiter } = dependencies
   const told = { outcome: false }
   try {
-    return await attempt(job, dependencies, told)
+    return await attempt(job, dependencies, undefined, told)
   } finally {
     if (!told.outcome) await limiter.reprobe(account, false).catch(() => undefined)
   }
@@ -175,9 +198,11 @@ async function probe(job: DispatchJob, dependencies: DispatchDependencies): Prom
 const run = randomBytes(6).toString('base64url')
 let claims = 0
 
+/** @param instant at which it may be sent, by `performance.now()`; undefined for a probe, which goes alone */
 async function attempt(
   { id, generation }: DispatchJob,
   dependencies: DispatchDependencies,
+  instant: number | undefined,
   probe?: { outcome: boolean },
 ): Promise<Verdict> {
   const { account, ledger, provider, http, metrics } = dependencies
@@ -201,6 +226,9 @@ async function attempt(
   if ('outcome' in stored) return settle(id, stored, claim, false, 0, dependencies)
   const idempotent = isIdempotent(stored.message)
 
+  // Redis may have stood still over the claim, with those of many others.
+  if (instant !== undefined && isOver(instant, account) && !(await takeLaterInstant(dependencies)))
+    return settle(id, 'not sent', claim, idempotent, 0, dependencies)
   // A worker that was frozen, or that waited long for Redis, may find its claim given up: it must not send any more.
   // One that lost only BullMQ's lock may: nobody else gets a claim before this attempt has ended.
   const startedAt = performance.now()
