@@ -7,6 +7,7 @@
  * KILL_WITH: how many messages (for `fed`: scripts) are there at that moment, 1 by default.
  */
 import { Ledger } from '@wa-dispatch/dispatch'
+import { providers } from '@wa-dispatch/providers'
 
 let waiting = 0
 const expected = Number(process.env.KILL_WITH ?? 1)
@@ -48,7 +49,7 @@ switch (process.env.KILL_AT) {
     around(Ledger.prototype, 'claim', nothing, () => strike())
     break
   case 'before-settle':
-    around(Ledger.prototype, 'settle', strike, nothing)
+    for (const provider of Object.values(providers)) around(provider, 'send', nothing, () => strike())
     break
   default:
     throw new Error(`KILL_AT: there is no point "${process.env.KILL_AT}"`)

@@ -1,12 +1,6 @@
 /** One BullMQ worker per lane: how jobs come to the story in process-dispatch.ts. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  FINISHED_JOBS_KEPT,
-  gatherScript,
-  type Lane,
-  type LaneJob,
-  parseMessageId,
-} from '@wa-dispatch/dispatch'
+import { FINISHED_JOBS_KEPT, type Lane, type LaneJob, parseMessageId } from '@wa-dispatch/dispatch'
 import { UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { applyVerdict } from './bullmq-verdict.ts'
@@ -44,9 +38,10 @@ export function startLaneWorker(
       const { generation, to, paired = false } = job.data
       hands.full++
       hands.taken++
-      const verdict = await processDispatch({ id, generation, to, paired }, dependencies).finally(
-        () => hands.full--,
-      )
+      const verdict = await processDispatch(
+        { job: job.id!, id, generation, to, paired },
+        dependencies,
+      ).finally(() => hands.full--)
       if (!kept.take()) job.opts.removeOnComplete = true
       return applyVerdict(verdict, job, lane, token)
     },
@@ -66,7 +61,7 @@ export function startLaneWorker(
     },
   )
   worker.waitUntilReady().then(
-    () => gatherScript(connection, 'moveToFinished'),
+    () => dependencies.jobEnds.join(connection),
     () => undefined, // told by the connection's own listener
   )
   worker.on('error', (error) => {

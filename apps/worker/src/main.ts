@@ -12,6 +12,7 @@ import {
   createLane,
   exitOnFault,
   gatherWrites,
+  JobEnds,
   Ledger,
   Limiter,
   loadAccounts,
@@ -60,6 +61,7 @@ const redis = connectRedis(config.redisUrl, 'worker', log)
 gatherWrites(redis)
 const laneRedis = gatherWrites(connectLanes(redis))
 const ledger = new Ledger({ redis, retentionDays: config.retentionDays })
+const jobEnds = new JobEnds(ledger)
 const limiter = new Limiter(redis)
 const http = createHttp({ connections: config.concurrency })
 const ids = accounts.map(({ id }) => id)
@@ -133,6 +135,7 @@ const lanes = accounts.map((account) => {
     account,
     provider: providers[account.provider as keyof typeof providers] as Provider,
     ledger,
+    jobEnds,
     limiter,
     slots,
     http,

@@ -16,10 +16,12 @@ import {
   decideNotSent,
   type Held,
   isLost,
+  type JobEnds,
   type Ledger,
   type Limiter,
   type MessageId,
   maskPhone,
+  type Settled,
   type StoredContent,
   stopsLane,
   WORKER_LOST,
@@ -33,8 +35,8 @@ import type { Slots } from './slots.ts'
 
 /** What becomes of the job. */
 export type Verdict =
-  /** Nothing more to do. */
-  | { kind: 'done'; state: string }
+  /** Nothing more to do; `settled`: once this is, which it is together with the end of the job. */
+  | { kind: 'done'; state: string; settled?: Promise<unknown> }
   /** Nothing more to do, and a person may want to know why. */
   | { kind: 'failed'; reason: string }
   /** Run it again then; `paired`: its turn with its recipient is given. */
@@ -46,6 +48,7 @@ export interface DispatchDependencies {
   account: Account
   provider: Provider
   ledger: Ledger
+  jobEnds: JobEnds
   limiter: Limiter
   slots: Slots
   http: Http
@@ -63,6 +66,8 @@ export interface DispatchDependencies {
 
 /** A job, as far as this story needs it. */
 export interface DispatchJob {
+  /** The job's own id. */
+  job: string
   id: MessageId
   /** Which of the message's jobs it is. */
   generation: number
@@ -81,12 +86,19 @@ export async function processDispatch(
   const { account, slots } = dependencies
   // Who waited for a slot when the worker was told to stop leaves the message to another.
   if (!(await slots.acquire(account.id))) return { kind: 'rest', forMs: 1, paired: job.paired }
+  let settled: Promise<unknown> | undefined
   try {
     const turn = await takeTurn(job, dependencies)
     if ('kind' in turn) return turn
-    return turn.probe ? await probe(job, dependencies) : await attempt(job, dependencies, turn.instant)
+    const verdict = turn.probe
+      ? await probe(job, dependencies)
+      : await attempt(job, dependencies, turn.instant)
+    if (verdict.kind === 'done') settled = verdict.settled
+    return verdict
   } finally {
-    slots.release(account.id)
+    const release = () => slots.release(account.id)
+    if (settled) settled.then(release, release)
+    else release()
   }
 }
 
@@ -200,19 +212,20 @@ let claims = 0
 
 /** @param instant at which it may be sent, by `performance.now()`; undefined for a probe, which goes alone */
 async function attempt(
-  { id, generation }: DispatchJob,
+  job: DispatchJob,
   dependencies: DispatchDependencies,
   instant: number | undefined,
   probe?: { outcome: boolean },
 ): Promise<Verdict> {
   const { account, ledger, provider, http, metrics } = dependencies
+  const { id, generation } = job
   const askedAt = performance.now()
   const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claims}`)
   switch (claim.kind) {
     case 'early':
       return { kind: 'later', inMs: claim.inMs, paired: true }
     case 'held':
-      return giveUpWhenLost(id, claim, dependencies)
+      return giveUpWhenLost(job, claim, dependencies)
     case 'parked':
     case 'expired':
       return { kind: 'done', state: claim.kind }
@@ -223,17 +236,17 @@ async function attempt(
   }
   metrics.waited(account.id, claim.waitedMs)
   const stored = readContent(claim.content, account)
-  if ('outcome' in stored) return settle(id, stored, claim, false, 0, dependencies)
+  if ('outcome' in stored) return settle(job, stored, claim, false, 0, dependencies)
   const idempotent = isIdempotent(stored.message)
 
   // Redis may have stood still over the claim, with those of many others.
   if (instant !== undefined && isOver(instant, account) && !(await takeLaterInstant(dependencies)))
-    return settle(id, 'not sent', claim, idempotent, 0, dependencies)
+    return settle(job, 'not sent', claim, idempotent, 0, dependencies)
   // A worker that was frozen, or that waited long for Redis, may find its claim given up: it must not send any more.
   // One that lost only BullMQ's lock may: nobody else gets a claim before this attempt has ended.
   const startedAt = performance.now()
   if (startedAt - askedAt >= account.timeoutMs)
-    return settle(id, 'not sent', claim, idempotent, 0, dependencies)
+    return settle(job, 'not sent', claim, idempotent, 0, dependencies)
   const outcome = await provider.send(
     { id: id.text, to: claim.to, content: stored.message },
     { account, http },
@@ -244,7 +257,7 @@ async function attempt(
   await tellBreaker(outcome, probe !== undefined, dependencies).catch((error: Error) =>
     dependencies.log.warn({ account: account.id, reason: error.message }, 'breaker.not_told'),
   )
-  return settle(id, outcome, claim, idempotent, durationMs, dependencies)
+  return settle(job, outcome, claim, idempotent, durationMs, dependencies)
 }
 
 /** What the outcome says about sending anything at all. */
@@ -286,14 +299,14 @@ function readContent(content: string, account: Account): StoredContent | SendOut
 
 /** @param outcome 'not sent': the claim was ours, and we know that nothing was written */
 async function settle(
-  id: MessageId,
+  { job, id }: DispatchJob,
   outcome: SendOutcome | 'not sent',
   claim: Pick<Claim, 'attempt' | 'tries'> & { to?: string },
   idempotent: boolean,
   durationMs: number,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
-  const { account, ledger, limiter, metrics, log, rest } = dependencies
+  const { account, ledger, jobEnds, limiter, metrics, log, rest } = dependencies
   const { attempt, tries, to } = claim
   const context: AttemptContext = { attempt, tries, idempotent, durationMs, random: Math.random() }
   const { settlement, throttled } =
@@ -306,23 +319,33 @@ async function settle(
       .throttled(account, throttled.scope, to ?? '', durationMs, throttled.restMs)
       .catch(() => undefined)
   if (laneRestMs !== undefined) rest.since = performance.now()
-  const { settled, state } = await untilWritten(() => ledger.settle(id, settlement), log)
+  const write = () => untilWritten(() => ledger.settle(id, settlement), log)
+  const tell = ({ state }: Settled) => {
+    metrics.attempted(account.id, settlement.outcome, durationMs)
+    log.info(
+      {
+        message: id.text,
+        account: account.id,
+        to: to && maskPhone(to),
+        attempt,
+        outcome: settlement.outcome,
+        code: settlement.code,
+        duration_ms: Math.round(durationMs),
+        state,
+        next_in_ms: settlement.inMs,
+      },
+      'dispatch.attempted',
+    )
+  }
+  // Whatever the ledger says to that, the job has nothing more to do.
+  if (settlement.state === 'submitted') {
+    const settled = jobEnds.settle(job, id, settlement, write).then(tell)
+    return { kind: 'done', state: settlement.state, settled }
+  }
 
-  metrics.attempted(account.id, settlement.outcome, durationMs)
-  log.info(
-    {
-      message: id.text,
-      account: account.id,
-      to: to && maskPhone(to),
-      attempt,
-      outcome: settlement.outcome,
-      code: settlement.code,
-      duration_ms: Math.round(durationMs),
-      state,
-      next_in_ms: settlement.inMs,
-    },
-    'dispatch.attempted',
-  )
+  const written = await write()
+  tell(written)
+  const { settled, state } = written
   if (!settled) return { kind: 'done', state: state ?? 'unknown' }
   switch (state) {
     case 'queued':
@@ -331,7 +354,6 @@ async function settle(
       return laneRestMs === undefined
         ? { kind: 'later', inMs: settlement.inMs ?? 0 }
         : { kind: 'rest', forMs: Math.min(laneRestMs, LONGEST_REST_MS) }
-    case 'submitted':
     // Receipts were faster than the answer.
     case 'sent':
     case 'delivered':
@@ -353,12 +375,12 @@ const masked = (text: string): string => text.replace(/\d{7,15}/g, maskPhone).tr
  * after that nobody knows what became of it.
  */
 async function giveUpWhenLost(
-  id: MessageId,
+  job: DispatchJob,
   held: Held,
   dependencies: DispatchDependencies,
 ): Promise<Verdict> {
   if (held.inMs > 0) return { kind: 'later', inMs: held.inMs + 100 }
-  return settle(id, WORKER_LOST, held, held.idempotent, 0, dependencies)
+  return settle(job, WORKER_LOST, held, held.idempotent, 0, dependencies)
 }
 
 /** A command that Redis itself refuses so often will be refused for ever. */

@@ -6,13 +6,12 @@
 import { Job, type RedisQueueBackend } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Lane, LaneJob } from './lanes.ts'
+import { luaFunction } from './lua-function.ts'
 
 /** BullMQ's arguments for one job: the lane's keys, the same for every job, then these. */
 const ARGUMENTS = 3
 
-const repeatedly = (script: string) => `local function add_one(KEYS, ARGV)
-${script}
-end
+const repeatedly = (script: string) => `${luaFunction('add_one', script)}
 local ids = {}
 for at = 1, #ARGV, ${ARGUMENTS} do
   local one = {}

@@ -1,18 +1,42 @@
 /**
- * Calls of one script that are issued in one tick go to Redis as one command, which runs the script once for each.
- * Nothing of the script changes: each call has its keys, its arguments and its answer, in the order they were issued.
+ * Calls of one script that are issued in one turn of the event loop go to Redis as one command, which runs the script
+ * once for each. Nothing of the script changes: each call has its keys, its arguments and its answer, in the order they
+ * were issued.
  *
- * To finish a job and fetch the next one is the most frequent command of a worker. Those whose messages were settled
- * together finish together, and a command costs both sides as much as what it does.
+ * To finish a job and fetch the next one is the most frequent command of a worker, and a command costs both sides as
+ * much as what it does.
  */
 import type { Redis } from 'ioredis'
 import { pack } from 'msgpackr'
+import { luaFunction } from './lua-function.ts'
 
-type Argument = string | number | Buffer | undefined
+export type Argument = string | number | Buffer | undefined
 type Command = (args: Argument[]) => Promise<unknown>
 
-interface Waiting {
+interface Script {
+  lua: string
+  numberOfKeys: number
+}
+
+/** What is done ahead of the calls, in the same command: none of them is run where it fails. */
+export interface Ahead<Step> {
+  /** Stands in front of the script; it has the first key, and so many arguments from the first on. */
+  lua: string
+  width: number
+  /** An expression: an answer for each step, in order. */
+  run: string
+  /** @returns what is to be done ahead of this call, if anything */
+  take(args: Argument[], script: Script): Step | undefined
+  /** @returns the key and the arguments that `lua` is given */
+  arguments(steps: Step[]): [key: string, ...Argument[]]
+  answer(step: Step, reply: unknown): void
+  /** Does it in another way; the call is run by itself once that is done, and fails when it fails. */
+  mend(step: Step, error: unknown): Promise<unknown>
+}
+
+interface Waiting<Step> {
   args: Argument[]
+  step: Step | undefined
   resolve: (answer: unknown) => void
   reject: (error: unknown) => void
 }
@@ -22,73 +46,85 @@ const MOST_TOGETHER = 25
 const TOGETHER = '-together'
 
 /**
- * Arguments: how many a call has, then those of the first call, then the places (msgpack) of those that differ from call
- * to call, then these for each call. One that fails takes none of the others with it.
+ * Arguments: those of what is ahead; how many a call has, then those of the first call, then the places (msgpack) of those
+ * that differ from call to call, then these for each call. One that fails takes none of the others with it.
  */
-const repeatedly = (lua: string, keys: number) => `local function once(KEYS, ARGV)
-${lua}
-end
-local width, answers = tonumber(ARGV[1]), {}
+const repeatedly = ({ lua, numberOfKeys }: Script, ahead = { lua: '', width: 0, run: '{}' }) => `${ahead.lua}
+${luaFunction('once', lua)}
+local done, answers = ${ahead.run}, {}
+local from = ${ahead.width + 1}
+local width = tonumber(ARGV[from])
 local keys, arguments = {}, {}
 local function put(place, value)
-  if place <= ${keys} then
+  if place <= ${numberOfKeys} then
     keys[place] = value
   else
-    arguments[place - ${keys}] = value
+    arguments[place - ${numberOfKeys}] = value
   end
 end
-for place = 1, width do put(place, ARGV[1 + place]) end
-local differing = cmsgpack.unpack(ARGV[width + 2])
-for at = width + 2, #ARGV - 1, #differing do
+for place = 1, width do put(place, ARGV[from + place]) end
+local differing = cmsgpack.unpack(ARGV[from + width + 1])
+for at = from + width + 1, #ARGV - 1, #differing do
   for index, place in ipairs(differing) do put(place, ARGV[at + index]) end
   local well, answer = pcall(once, keys, arguments)
   local fault = type(answer) == 'table' and answer.err or not well and tostring(answer)
   answers[#answers + 1] = fault and { 0, fault } or { 1, answer }
 end
-return answers`
+return { done, answers }`
 
 /** A script that writes into what it was given would write into what the next call is given. */
 const WRITES_INTO_ITS_ARGUMENTS = /\b(KEYS|ARGV)\s*\[[^\]]*\]\s*=[^=]/
 
 /**
  * Calls whose first key differs, as that of another lane does, are not mixed.
- * @param script that somebody has defined on this connection; BullMQ adds its version to the name
+ * @param name of a script that somebody has defined on this connection; BullMQ adds its version to the name
  */
-export function gatherScript(redis: Redis, script: string): void {
+export function gatherScript<Step = never>(redis: Redis, name: string, ahead?: Ahead<Step>): void {
   const commands = redis as unknown as Record<string, Command & ((...args: Argument[]) => Promise<unknown>)>
-  const scripts = redis.scriptsSet as Record<string, { lua: string; numberOfKeys: number }>
-  const name = Object.keys(scripts).find(
-    (known) => known.startsWith(`${script}:`) && !known.endsWith(TOGETHER),
-  )
-  if (name === undefined) throw new Error(`there is no script ${script} on this connection`)
-  const together = `${name}${TOGETHER}`
+  const scripts = redis.scriptsSet as Record<string, Script>
+  const known = Object.keys(scripts).find((one) => one.startsWith(`${name}:`) && !one.includes(TOGETHER))
+  if (known === undefined) throw new Error(`there is no script ${name} on this connection`)
+  const together = `${known}${TOGETHER}`
+  const behind = `${together}-behind`
   if (commands[together]) return
-  const { lua, numberOfKeys } = scripts[name]!
-  if (WRITES_INTO_ITS_ARGUMENTS.test(lua)) throw new Error(`${script} writes into its arguments`)
-  redis.defineCommand(together, { lua: repeatedly(lua, numberOfKeys), numberOfKeys: 1 })
-  const alone = commands[name]!.bind(redis) as Command
-  const gathered = new Map<Argument, Waiting[]>()
+  const script = scripts[known]!
+  if (WRITES_INTO_ITS_ARGUMENTS.test(script.lua)) throw new Error(`${name} writes into its arguments`)
+  redis.defineCommand(together, { lua: repeatedly(script), numberOfKeys: 1 })
+  if (ahead) redis.defineCommand(behind, { lua: repeatedly(script, ahead), numberOfKeys: 1 })
+  const alone = commands[known]!.bind(redis) as Command
+  const gathered = new Map<Argument, Waiting<Step>[]>()
 
-  const run = async (calls: Waiting[]): Promise<void> => {
+  const mended = async (step: Step | undefined, error: unknown): Promise<void> => {
+    if (step !== undefined) await ahead?.mend(step, error)
+  }
+
+  const run = async (calls: Waiting<Step>[]): Promise<void> => {
     const { args: first } = calls[0]!
     const width = Math.max(...calls.map(({ args }) => args.length))
     const places = Array.from({ length: width }, (_, place) => place)
     // What all have in common, as a lane's keys, is sent once.
     const differing = places.filter((place) => calls.some(({ args }) => args[place] !== first[place]))
     if (differing.length === 0) differing.push(0) // the same again and again: told by how often it comes
-    const sent: Argument[] = [first[0], width]
+    const steps = calls.flatMap(({ step }) => (step === undefined ? [] : [step]))
+    const sent: Argument[] = steps.length && ahead ? ahead.arguments(steps) : [first[0]]
+    sent.push(width)
     for (const place of places) sent.push(first[place] ?? '')
     sent.push(pack(differing.map((place) => place + 1)))
     for (const { args } of calls) for (const place of differing) sent.push(args[place] ?? '')
     try {
-      const answers = (await commands[together]!(sent)) as [number, unknown?][]
+      const command = steps.length ? behind : together
+      const [done, answers] = (await commands[command]!(sent)) as [unknown[], [number, unknown?][]]
+      for (const [index, step] of steps.entries()) ahead?.answer(step, done[index])
       for (const [index, { resolve, reject }] of calls.entries()) {
         const [well, answer = null] = answers[index]!
         if (well === 1) resolve(answer)
         else reject(new Error(String(answer)))
       }
     } catch (error) {
-      for (const { reject } of calls) reject(error)
+      for (const { args, step, resolve, reject } of calls) {
+        if (steps.length === 0) reject(error)
+        else mended(step, error).then(() => alone(args).then(resolve, reject), reject)
+      }
     }
   }
 
@@ -98,20 +134,22 @@ export function gatherScript(redis: Redis, script: string): void {
     for (let from = 0; from < calls.length; from += MOST_TOGETHER) {
       const some = calls.slice(from, from + MOST_TOGETHER)
       const [one] = some
-      if (some.length === 1) alone(one!.args).then(one!.resolve, one!.reject)
+      if (some.length === 1 && one!.step === undefined) alone(one!.args).then(one!.resolve, one!.reject)
       else void run(some)
     }
   }
 
-  commands[name] = ((args: Argument[]) =>
+  commands[known] = ((args: Argument[]) =>
     new Promise((resolve, reject) => {
+      const call = { args, step: ahead?.take(args, script), resolve, reject }
       const key = args[0]
       const others = gathered.get(key)
       if (others) {
-        others.push({ args, resolve, reject })
+        others.push(call)
         return
       }
-      gathered.set(key, [{ args, resolve, reject }])
-      process.nextTick(flush, key)
+      gathered.set(key, [call])
+      // Answers of a provider come one by one; those that are here already are handled before the immediates.
+      setImmediate(flush, key)
     })) as (typeof commands)[string]
 }

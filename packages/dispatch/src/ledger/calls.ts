@@ -2,9 +2,9 @@
 import type { PostBack } from '../post-backs/outbox.ts'
 import { parseMessageId, postBackId } from './ids.ts'
 import { shortHash } from './keys.ts'
-import { type MessageError, stateName, stateNumber } from './record.ts'
+import { type MessageError, outcomeNumber, stateName, stateNumber } from './record.ts'
 import type { Argument, Call, Reply } from './scripts.ts'
-import type { Accepted, LedgerReceipt, NewMessage, UnmatchedReceipt } from './types.ts'
+import type { Accepted, LedgerReceipt, NewMessage, Settled, Settlement, UnmatchedReceipt } from './types.ts'
 
 export const asAccepted = ([state, due]: Reply): Accepted => ({
   state: Number(state) < 0 ? undefined : stateName(Number(state)),
@@ -25,6 +25,28 @@ export const asCall = (message: NewMessage): Call => [
   message.callback?.url === undefined ? '' : JSON.stringify([message.callback.url, message.callback.data]),
   message.type ?? '',
 ]
+
+export const settleArguments = (settlement: Settlement): Argument[] => {
+  const { requestId } = settlement
+  return [
+    settlement.attempt,
+    outcomeNumber(settlement.outcome),
+    Math.round(settlement.durationMs),
+    settlement.code.slice(0, 40),
+    stateNumber(settlement.state),
+    Math.round(settlement.inMs ?? 0),
+    settlement.counts ? 1 : 0,
+    settlement.answered ? 2 : 0,
+    requestId ?? '',
+    requestId === undefined ? '' : shortHash(requestId),
+    settlement.error ? errorFields(settlement.error) : '',
+  ]
+}
+
+export const asSettled = ([result, state]: Reply): Settled => ({
+  settled: result === 'settled',
+  state: state ? stateName(Number(state)) : undefined,
+})
 
 export const receiptCall = (receipt: LedgerReceipt, account: number): Argument[] => {
   const { messageId, requestId = '', wamid = '', error } = receipt

@@ -10,19 +10,20 @@ import {
   asCall,
   asChange,
   asPostBack,
+  asSettled,
   asUnmatched,
   errorFields,
   type PennedReceipt,
   receiptCall,
+  settleArguments,
 } from './calls.ts'
 import { createMessageId, type MessageId, parseMessageId, placeOf, SLOTS } from './ids.ts'
-import { type AccountKeys, accountKeys, accountsKey, listKeys, requestIdPlace, shortHash } from './keys.ts'
+import { type AccountKeys, accountKeys, accountsKey, listKeys, requestIdPlace } from './keys.ts'
 import {
   decodeRecord,
   type MessageError,
   type MessageRecord,
   type MessageState,
-  outcomeNumber,
   stateName,
   stateNumber,
 } from './record.ts'
@@ -36,6 +37,7 @@ import type {
   LedgerOptions,
   LedgerReceipt,
   NewMessage,
+  Settled,
   Settlement,
   UnmatchedReceipt,
 } from './types.ts'
@@ -225,25 +227,21 @@ export class Ledger implements PostBackOutbox {
    * A wait that would end after `expires_at` ends the message instead.
    * @returns whether it was written, and the state the message has now
    */
-  async settle(
-    id: MessageId,
-    settlement: Settlement,
-  ): Promise<{ settled: boolean; state: MessageState | undefined }> {
-    const { requestId } = settlement
-    const [result, state] = await this.#scripts.gather('settle', id, [
-      settlement.attempt,
-      outcomeNumber(settlement.outcome),
-      Math.round(settlement.durationMs),
-      settlement.code.slice(0, 40),
-      stateNumber(settlement.state),
-      Math.round(settlement.inMs ?? 0),
-      settlement.counts ? 1 : 0,
-      settlement.answered ? 2 : 0,
-      requestId ?? '',
-      requestId === undefined ? '' : shortHash(requestId),
-      settlement.error ? errorFields(settlement.error) : '',
-    ])
-    return { settled: result === 'settled', state: state ? stateName(Number(state)) : undefined }
+  async settle(id: MessageId, settlement: Settlement): Promise<Settled> {
+    return asSettled(await this.#scripts.gather('settle', id, settleArguments(settlement)))
+  }
+
+  /** The step that {@link settle} runs, for a script that does more in the same go. */
+  get settleScript(): string {
+    return this.#scripts.settleScript
+  }
+
+  /** What {@link settleScript} is given, its key first. */
+  settleScriptArguments(account: number, settlements: { id: MessageId; settlement: Settlement }[]) {
+    return this.#scripts.settleScriptArguments(
+      account,
+      settlements.map(({ id, settlement }) => [id.text.slice(4), ...settleArguments(settlement)]),
+    )
   }
 
   /**

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import { pack } from 'msgpackr'
+import { luaFunction } from '../lua-function.ts'
 import type { MessageId } from './ids.ts'
 import { accountTag } from './keys.ts'
 import type { LaneScript, LedgerOptions } from './types.ts'
@@ -41,6 +42,8 @@ interface Gathered {
   resolve: (reply: Reply) => void
   reject: (error: unknown) => void
 }
+
+type SettleScriptArgument = string | number | Buffer
 
 /** How many messages one gathered script is about: about two milliseconds of Redis' time. */
 const MOST_TOGETHER = 50
@@ -139,13 +142,25 @@ export class Scripts {
   async acceptOnto(account: number, calls: Call[], { lua, lane }: LaneScript): Promise<Reply[]> {
     if (!this.#addsJobs) {
       const accept = `local function accept(call)\n${source('accept')}\nend`
-      const packed = 'local cmsgpack = { unpack = function(given) return given end }'
-      const addJob = `local add_job\ndo\n${packed}\nadd_job = function(KEYS, ARGV)\n${lua}\nend\nend`
+      const addJob = luaFunction('add_job', lua.replaceAll('cmsgpack.unpack', ''))
       const script = [source('record'), accept, addJob, source('accept-onto')].join('\n')
       this.#redis.defineCommand('ledger-accept-onto', { lua: script, numberOfKeys: 1 })
       this.#addsJobs = true
     }
     return unpack((await this.#run('ledger-accept-onto', account, pack(calls), lane))!) as Reply[]
+  }
+
+  /** Defines `settle_all()`, which settles what its arguments name and gives back the replies, in order. */
+  get settleScript(): string {
+    return `${source('record')}
+local function settle(call)
+${source('settle')}
+end
+local function settle_all() return each_reply(settle) end`
+  }
+
+  settleScriptArguments(account: number, calls: Call[]): [key: string, ...SettleScriptArgument[]] {
+    return [accountTag(account), this.#now(), this.#retentionSeconds, pack(calls)]
   }
 
   /** Applies receipts. @returns for each, in order: id, state, whether it moved */

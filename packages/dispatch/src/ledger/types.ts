@@ -137,6 +137,12 @@ export type ClaimResult =
   | { kind: 'expired' }
   | { kind: 'stale'; state: MessageState | undefined }
 
+/** Whether it was written, and the state the message has by now; undefined when there is none. */
+export interface Settled {
+  settled: boolean
+  state: MessageState | undefined
+}
+
 /** What became of an attempt and what follows from it. */
 export interface Settlement {
   attempt: number

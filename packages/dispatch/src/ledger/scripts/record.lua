@@ -128,16 +128,19 @@ local function finish()
   end
 end
 
--- Runs a step for every call and writes what they changed. The replies go back as one text, which costs both sides less.
-local function for_each_call(step)
+-- Runs a step for every call and writes what they changed.
+local function each_reply(step)
   local replies = {}
   for index, call in ipairs(cmsgpack.unpack(ARGV[3])) do
     take(call[1])
     replies[index] = step(call)
   end
   finish()
-  return cmsgpack.pack(replies)
+  return replies
 end
+
+-- The same; the replies go back as one text, which costs both sides less.
+local function for_each_call(step) return cmsgpack.pack(each_reply(step)) end
 
 -- The core of the message, or nil when the slot is empty or holds another message.
 local function load()
