@@ -17,6 +17,7 @@ if ARGV[1] == 'breaks' then return rcall('INCR', KEYS[1]) end
 local length = rcall('RPUSH', KEYS[1], ARGV[1])
 if ARGV[1] == 'nothing' then return end
 if ARGV[1] == 'number' then return -6 end
+if ARGV[1] == 'time' then return { 0, 1763812345678.75, false, 'é', { 4294967296.5 } } end
 return { KEYS[2], ARGV[1], ARGV[2], #ARGV, length, { ARGV[2] } }`
 
 beforeEach(async () => {
@@ -75,13 +76,16 @@ test('a script that writes into what it was given is refused', () => {
   gatherScript(redis, 'reader')
 })
 
-test('what is missing is empty, and nothing and numbers are answered as they are', async () => {
+test('what is missing is empty, and all else is answered as Redis would answer it', async () => {
   const calls = [
     ['list', 'k', 'a', undefined],
     ['list', 'k', 'nothing', ''],
     ['list', 'k', 'number', ''],
   ]
   expect(await Promise.all(calls.map(call))).toEqual([['k', 'a', '', 2, 1, ['']], null, -6])
+  const alone = await call(['list', 'k', 'time', ''])
+  expect(alone).toEqual([0, 1763812345678, null, 'é', [4294967296]])
+  expect(await Promise.all([1, 2].map(() => call(['list', 'k', 'time', ''])))).toEqual([alone, alone])
 })
 
 test('one that fails takes none of the others with it', async () => {

@@ -8,6 +8,7 @@
  */
 import type { Redis } from 'ioredis'
 import { pack } from 'msgpackr'
+import { unpack } from './ledger/unpack.ts'
 import { luaFunction } from './lua-function.ts'
 
 export type Argument = string | number | Buffer | undefined
@@ -47,7 +48,8 @@ const TOGETHER = '-together'
 
 /**
  * Arguments: those of what is ahead; how many a call has, then those of the first call, then the places (msgpack) of those
- * that differ from call to call, then these for each call. One that fails takes none of the others with it.
+ * that differ from call to call, then these for each call. One that fails takes none of the others with it. The answers go
+ * back as one text, which costs both sides less.
  */
 const repeatedly = ({ lua, numberOfKeys }: Script, ahead = { lua: '', width: 0, run: '{}' }) => `${ahead.lua}
 ${luaFunction('once', lua)}
@@ -70,7 +72,14 @@ for at = from + width + 1, #ARGV - 1, #differing do
   local fault = type(answer) == 'table' and answer.err or not well and tostring(answer)
   answers[#answers + 1] = fault and { 0, fault } or { 1, answer }
 end
-return { done, answers }`
+return cmsgpack.pack({ done, answers })`
+
+/** What Redis would answer by itself: of numbers what is before the point, and nothing for false. */
+function asAnswered(answer: unknown): unknown {
+  if (typeof answer === 'number') return Math.trunc(answer)
+  if (Array.isArray(answer)) return answer.map(asAnswered)
+  return answer === false ? null : answer
+}
 
 /** A script that writes into what it was given would write into what the next call is given. */
 const WRITES_INTO_ITS_ARGUMENTS = /\b(KEYS|ARGV)\s*\[[^\]]*\]\s*=[^=]/
@@ -112,12 +121,13 @@ export function gatherScript<Step = never>(redis: Redis, name: string, ahead?: A
     sent.push(pack(differing.map((place) => place + 1)))
     for (const { args } of calls) for (const place of differing) sent.push(args[place] ?? '')
     try {
-      const command = steps.length ? behind : together
-      const [done, answers] = (await commands[command]!(sent)) as [unknown[], [number, unknown?][]]
+      const command = `${steps.length ? behind : together}Buffer`
+      const packed = (await commands[command]!(sent)) as Buffer
+      const [done, answers] = unpack(packed) as [unknown[], [number, unknown?][]]
       for (const [index, step] of steps.entries()) ahead?.answer(step, done[index])
       for (const [index, { resolve, reject }] of calls.entries()) {
         const [well, answer = null] = answers[index]!
-        if (well === 1) resolve(answer)
+        if (well === 1) resolve(asAnswered(answer))
         else reject(new Error(String(answer)))
       }
     } catch (error) {
