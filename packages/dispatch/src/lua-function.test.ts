@@ -12,14 +12,16 @@ afterAll(() => redis.disconnect())
 /** What the script answers when it runs with the one and then with the other. */
 const runTwice = (lua: string) =>
   redis.eval(`${luaFunction('once', lua)}\nreturn { once({ 'a' }, { '1' }), once({ 'b' }, { '2' }) }`, 0)
-/** What stands in front of the function, and the function. */
-const parts = (lua: string) =>
-  luaFunction('once', lua).split('once = function(KEYS, ARGV)') as [string, string]
+/** What is done once, and what each run does. */
+const parts = (lua: string) => luaFunction('once', lua).split('local function act()') as [string, string]
 
-const definitions = `--[[
+const script = `--[[
   local KEYS in a comment
 ]]
+local key = KEYS[1]
 local rcall = redis.call
+local parsed = cmsgpack.unpack(cmsgpack.pack({ ARGV[1] }))
+local said
 -- Joins.
 local function join(one,
   other)
@@ -32,34 +34,59 @@ local twice = function (text)
 end`
 
 test('functions are defined once, and each run has its own keys and arguments', async () => {
-  const lua = `${definitions}\nlocal key = KEYS[1]\nlocal function late() return ARGV[1] end\nreturn join(twice(key), late())`
-  expect(await runTwice(lua)).toEqual(['aa1', 'bb2'])
-  const [once, each] = parts(lua)
-  expect(once).toContain('local twice')
-  expect(each).not.toContain('local twice')
-  expect(each).toContain('local function late')
-})
-
-test('functions that see keys or arguments are defined for each run', async () => {
-  const lua = `${definitions}\nlocal function first()\n  return KEYS[1] .. ARGV[1]\nend\nreturn twice(first())`
+  const lua = `${script}\nlocal late = join(key, parsed[1])\nlocal function more() return late end\nreturn twice(more())`
   expect(await runTwice(lua)).toEqual(['a1a1', 'b2b2'])
+  const [once, each] = parts(lua)
+  expect(once).toContain('local twice = function')
+  expect(each).not.toContain('function (text)')
+  expect(each).toContain('local function more')
 })
 
-test('what a script keeps in front of its functions is not shared between runs', async () => {
-  const lua =
-    'local count = 0\nlocal function next_one()\n  count = count + 1\n  return count\nend\nreturn next_one()'
-  expect(await runTwice(lua)).toEqual([1, 1])
+test.each([
+  [
+    'keys and arguments',
+    'local function first()\n  return KEYS[1] .. ARGV[1]\nend\nreturn first()',
+    ['a1', 'b2'],
+  ],
+  [
+    'what the script keeps',
+    'local function first()\n  return key .. parsed[1]\nend\nreturn first()',
+    ['a1', 'b2'],
+  ],
+  [
+    'what it changes',
+    "local function say()\n  said = (said or '') .. key\n  return said\nend\nreturn say()",
+    ['a', 'b'],
+  ],
+])('functions see %s of this run', async (_what, lua, answers) => {
+  expect(await runTwice(`${script}\n${lua}`)).toEqual(answers)
 })
 
-test("of BullMQ's script that ends a job, all functions are defined once", async () => {
-  const worker = new Worker('any', undefined, { connection: redis, skipVersionCheck: true, autorun: false })
-  worker.on('error', () => undefined)
-  await worker.waitUntilReady()
-  const scripts = redis.scriptsSet as Record<string, { lua: string }>
-  const [, script] = Object.entries(scripts).find(([name]) => name.startsWith('moveToFinished:'))!
-  const [once, each] = parts(script.lua)
-  const functions = /^local function /gm
-  expect(once.match(functions)?.length).toBeGreaterThan(20)
-  expect(each.match(functions)).toBeNull()
-  await worker.close()
+test('a script whose parts lie otherwise runs as it is', async () => {
+  const lua = `if not KEYS then return 'none' end
+local both = {
+  KEYS[1], ARGV[1],
+}
+local function joined()
+  return table.concat(both)
+end
+return joined()`
+  expect(await runTwice(lua)).toEqual(['a1', 'b2'])
+  expect(parts(lua)[0]).not.toContain('joined')
 })
+
+test.each(['moveToFinished', 'addStandardJob', 'addDelayedJob', 'addPrioritizedJob'])(
+  "of BullMQ's script %s, all functions are defined once",
+  async (name) => {
+    const worker = new Worker('any', undefined, { connection: redis, skipVersionCheck: true, autorun: false })
+    worker.on('error', () => undefined)
+    await worker.waitUntilReady()
+    const scripts = redis.scriptsSet as Record<string, { lua: string }>
+    const [, known] = Object.entries(scripts).find(([version]) => version.startsWith(`${name}:`))!
+    const [once, each] = parts(known.lua)
+    const functions = /^local function /gm
+    expect(once.match(functions)?.length).toBeGreaterThan(20)
+    expect(each.match(functions)).toBeNull()
+    await worker.close()
+  },
+)
