@@ -55,22 +55,35 @@ test('a lane whose connection carries nothing any more makes the worker unready,
   await stack.until(await stack.send(message('kaleyra-in')), ['submitted'])
   expect(await ask(worker, '/health/ready')).toMatchObject({ status: 200 })
 
+  // What the provider accepts now is written down all the same.
+  await stack.faults({ latency: { fixedMs: 700 } })
+  const inFlight = await stack.send(message('kaleyra-in'))
+  await expect.poll(async () => (await stack.read(inFlight)).state).toBe('sending')
   proxy.swallow(':marker')
   const sent = await stack.sendAll(Array(3).fill(message('kaleyra-in')))
   const swallowedAt = performance.now()
+  await stack.faults()
   await expect.poll(async () => (await ask(worker, '/health/ready')).status, { timeout: 20_000 }).toBe(503)
   expect(performance.now() - swallowedAt).toBeGreaterThan(STALL_SECONDS * 1_000)
-  expect(JSON.parse((await ask(worker, '/health/ready')).text)).toMatchObject({
-    status: 'not ready',
-    redis: 'ready',
-    reasons: expect.arrayContaining([expect.stringMatching(/kaleyra-in has work.*taken none of it for 2 s/)]),
-  })
+  await expect
+    .poll(async () => JSON.parse((await ask(worker, '/health/ready')).text))
+    .toMatchObject({
+      status: 'not ready',
+      redis: 'ready',
+      reasons: expect.arrayContaining([
+        expect.stringMatching(/kaleyra-in has work.*taken none of it for 2 s/),
+      ]),
+    })
   expect((await ask(worker, '/health/live')).status).toBe(200)
   expect((await ask(worker, '/metrics')).text).toMatch(
     /^wa_dispatch_worker_lane_stalled\{account="kaleyra-in"\} 1$/m,
   )
 
   expect(await worker.exited).toEqual({ code: 1, signal: null })
+  expect(await stack.read(inFlight)).toMatchObject({
+    state: 'submitted',
+    attempts: [{ outcome: 'accepted' }],
+  })
   expect(worker.output()).toMatch(/kaleyra-in has work.*started anew/)
   expect(worker.output()).toContain('worker.closed')
   expect(await stack.read(sent[0]!)).toMatchObject({ state: 'queued', attempts: [] })

@@ -36,6 +36,7 @@ import { createMetrics } from './metrics.ts'
 import { POST_BACKS_CLOSE_MS, PostBacks } from './post-backs.ts'
 import type { DispatchDependencies } from './process-dispatch.ts'
 import { Asker } from './questions.ts'
+import { Quickest } from './quickest.ts'
 import { Receipts } from './receipts.ts'
 import { RecentOutcomes } from './recent-outcomes.ts'
 import { Reconciler } from './reconciler.ts'
@@ -135,6 +136,7 @@ const lanes = accounts.map((account) => {
     account,
     provider: providers[account.provider as keyof typeof providers] as Provider,
     ledger,
+    claims: new Quickest(),
     jobEnds,
     limiter,
     slots,

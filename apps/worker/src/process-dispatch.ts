@@ -1,5 +1,6 @@
 /**
- * The story of one attempt. No BullMQ in here: a job comes in as the message it names, a verdict goes out.
+ * The story of one attempt. No BullMQ in here: a job comes in as the message it names, a verdict goes out. One that was
+ * accepted is settled by whoever ends its job.
  *
  *   wait for a slot and for the next free instant → claim → send → settle
  *
@@ -30,6 +31,7 @@ import { type Http, isIdempotent, type Provider, type SendOutcome } from '@wa-di
 import type { Logger } from 'pino'
 import type { FetchWindow } from './fetch-window.ts'
 import type { Metrics } from './metrics.ts'
+import type { Quickest } from './quickest.ts'
 import type { RecentOutcomes } from './recent-outcomes.ts'
 import type { Slots } from './slots.ts'
 
@@ -48,6 +50,8 @@ export interface DispatchDependencies {
   account: Account
   provider: Provider
   ledger: Ledger
+  /** How long claims take. */
+  claims: Quickest
   jobEnds: JobEnds
   limiter: Limiter
   slots: Slots
@@ -90,9 +94,7 @@ export async function processDispatch(
   try {
     const turn = await takeTurn(job, dependencies)
     if ('kind' in turn) return turn
-    const verdict = turn.probe
-      ? await probe(job, dependencies)
-      : await attempt(job, dependencies, turn.instant)
+    const verdict = turn.probe ? await probe(job, dependencies) : await attempt(job, dependencies)
     if (verdict.kind === 'done') settled = verdict.settled
     return verdict
   } finally {
@@ -110,14 +112,11 @@ const SHORT_WAIT_MS = 150
  */
 const LONGEST_REST_MS = 500
 
-/**
- * Waits for an instant to send at.
- * @returns the instant, by `performance.now()`, and whether the attempt probes the breaker; or what becomes of the job
- */
+/** Waits for an instant to send at. @returns whether the attempt probes the breaker; or what becomes of the job */
 async function takeTurn(
   { to, paired }: DispatchJob,
   { account, limiter, rest, window, closing }: DispatchDependencies,
-): Promise<{ probe: boolean; instant: number } | Verdict> {
+): Promise<{ probe: boolean } | Verdict> {
   for (let hasPair = paired, overslept = false; ; ) {
     const askedAt = performance.now()
     const turn = await limiter.reserve(account, hasPair ? undefined : to)
@@ -135,20 +134,19 @@ async function takeTurn(
         return { kind: 'rest', forMs: Math.min(turn.forMs, LONGEST_REST_MS), paired: hasPair }
       case 'rest':
         return { kind: 'rest', forMs: Math.min(turn.forMs, LONGEST_REST_MS), paired: hasPair }
-      case 'go': {
+      case 'go':
         window.sent()
         hasPair = true
-        const instant = await sleepFor(turn.waitMs, closing)
+        // A process that was held up would let all that it missed go at once, into the instants of the others.
         // Once: one that is always late has to send, too.
-        if (isOver(instant, account) && !overslept && !turn.probe) {
+        if ((await isLate(turn, account, closing)) && !overslept && !turn.probe) {
           overslept = true
           continue
         }
         if (closing.aborted && turn.waitMs > LONGEST_LAST_WAIT_MS)
           return { kind: 'rest', forMs: 1, paired: true }
         // Meanwhile the provider may have said that it is too much, or that it is pointless: then the limiter knows.
-        if (turn.probe || rest.since < askedAt) return { probe: turn.probe, instant }
-      }
+        if (turn.probe || rest.since < askedAt) return { probe: turn.probe }
     }
   }
 }
@@ -159,18 +157,18 @@ async function takeTurn(
  */
 const LATEST_MS = 50
 
-/**
- * Whether an instant was missed: what was held up, by this process or by Redis, would otherwise go all at once, into the
- * instants of the others.
- */
-const isOver = (instant: number, account: Account): boolean =>
-  performance.now() - instant > Math.max(LATEST_MS, 1_000 / account.rateLimit.perSecond)
+const isTooLate = (byMs: number, account: Account): boolean =>
+  byMs > Math.max(LATEST_MS, 1_000 / account.rateLimit.perSecond)
 
-/** @returns when the wait ends, or should have ended, by `performance.now()` */
-async function sleepFor(ms: number, closing: AbortSignal): Promise<number> {
-  const end = performance.now() + ms
-  if (ms >= 1) await sleepUntilClosing(ms, closing)
-  return end
+/** Waits for the instant. @returns whether this process was held up for so long that it is over */
+async function isLate(
+  { waitMs }: { waitMs: number },
+  account: Account,
+  closing: AbortSignal,
+): Promise<boolean> {
+  const instant = performance.now() + waitMs
+  if (waitMs >= 1) await sleepUntilClosing(waitMs, closing)
+  return isTooLate(performance.now() - instant, account)
 }
 
 /**
@@ -185,7 +183,7 @@ async function takeLaterInstant({ account, limiter, rest, closing }: DispatchDep
     await limiter.reprobe(account, false).catch(() => undefined)
     return false
   }
-  await sleepFor(turn.waitMs, closing)
+  if (await isLate(turn, account, closing)) return false
   return rest.since < askedAt && !(closing.aborted && turn.waitMs > LONGEST_LAST_WAIT_MS)
 }
 
@@ -200,7 +198,7 @@ async function probe(job: DispatchJob, dependencies: DispatchDependencies): Prom
   const { account, limiter } = dependencies
   const told = { outcome: false }
   try {
-    return await attempt(job, dependencies, undefined, told)
+    return await attempt(job, dependencies, told)
   } finally {
     if (!told.outcome) await limiter.reprobe(account, false).catch(() => undefined)
   }
@@ -208,19 +206,19 @@ async function probe(job: DispatchJob, dependencies: DispatchDependencies): Prom
 
 /** Names this process in its claims. */
 const run = randomBytes(6).toString('base64url')
-let claims = 0
+let claimsMade = 0
 
-/** @param instant at which it may be sent, by `performance.now()`; undefined for a probe, which goes alone */
 async function attempt(
   job: DispatchJob,
   dependencies: DispatchDependencies,
-  instant: number | undefined,
   probe?: { outcome: boolean },
 ): Promise<Verdict> {
-  const { account, ledger, provider, http, metrics } = dependencies
+  const { account, claims, ledger, provider, http, metrics } = dependencies
   const { id, generation } = job
   const askedAt = performance.now()
-  const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claims}`)
+  const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claimsMade}`)
+  const claimedAt = performance.now()
+  const heldUpMs = claims.beyond(claimedAt - askedAt, claimedAt)
   switch (claim.kind) {
     case 'early':
       return { kind: 'later', inMs: claim.inMs, paired: true }
@@ -239,8 +237,8 @@ async function attempt(
   if ('outcome' in stored) return settle(job, stored, claim, false, 0, dependencies)
   const idempotent = isIdempotent(stored.message)
 
-  // Redis may have stood still over the claim, with those of many others.
-  if (instant !== undefined && isOver(instant, account) && !(await takeLaterInstant(dependencies)))
+  // Redis may have stood still over the claim, with those of many others: they would all go at once. A probe goes alone.
+  if (!probe && isTooLate(heldUpMs, account) && !(await takeLaterInstant(dependencies)))
     return settle(job, 'not sent', claim, idempotent, 0, dependencies)
   // A worker that was frozen, or that waited long for Redis, may find its claim given up: it must not send any more.
   // One that lost only BullMQ's lock may: nobody else gets a claim before this attempt has ended.
@@ -339,7 +337,11 @@ async function settle(
   }
   // Whatever the ledger says to that, the job has nothing more to do.
   if (settlement.state === 'submitted') {
-    const settled = jobEnds.settle(job, id, settlement, write).then(tell)
+    const apart = (reason: string) => {
+      log.warn({ message: id.text, reason }, 'ledger.settled_apart')
+      return write()
+    }
+    const settled = jobEnds.settle(job, id, settlement, apart).then(tell)
     return { kind: 'done', state: settlement.state, settled }
   }
 
@@ -352,7 +354,7 @@ async function settle(
     case 'retrying':
       metrics.retried(account.id)
       return laneRestMs === undefined
-        ? { kind: 'later', inMs: settlement.inMs ?? 0 }
+        ? { kind: 'later', inMs: settlement.inMs ?? 0, paired: outcome === 'not sent' }
         : { kind: 'rest', forMs: Math.min(laneRestMs, LONGEST_REST_MS) }
     // Receipts were faster than the answer.
     case 'sent':

@@ -1,7 +1,7 @@
 /**
  * Calls of one script that are issued in one turn of the event loop go to Redis as one command, which runs the script
- * once for each. Nothing of the script changes: each call has its keys, its arguments and its answer, in the order they
- * were issued.
+ * once for each. What the script does stays the same: each call has its keys, its arguments and its answer, in the order
+ * they were issued.
  *
  * To finish a job and fetch the next one is the most frequent command of a worker, and a command costs both sides as
  * much as what it does.
@@ -107,34 +107,39 @@ export function gatherScript<Step = never>(redis: Redis, name: string, ahead?: A
     if (step !== undefined) await ahead?.mend(step, error)
   }
 
-  const run = async (calls: Waiting<Step>[]): Promise<void> => {
+  const send = async (calls: Waiting<Step>[], steps: Step[]): Promise<Buffer> => {
     const { args: first } = calls[0]!
     const width = Math.max(...calls.map(({ args }) => args.length))
     const places = Array.from({ length: width }, (_, place) => place)
     // What all have in common, as a lane's keys, is sent once.
     const differing = places.filter((place) => calls.some(({ args }) => args[place] !== first[place]))
     if (differing.length === 0) differing.push(0) // the same again and again: told by how often it comes
-    const steps = calls.flatMap(({ step }) => (step === undefined ? [] : [step]))
     const sent: Argument[] = steps.length && ahead ? ahead.arguments(steps) : [first[0]]
     sent.push(width)
     for (const place of places) sent.push(first[place] ?? '')
     sent.push(pack(differing.map((place) => place + 1)))
     for (const { args } of calls) for (const place of differing) sent.push(args[place] ?? '')
+    return (await commands[`${steps.length ? behind : together}Buffer`]!(sent)) as Buffer
+  }
+
+  const run = async (calls: Waiting<Step>[]): Promise<void> => {
+    const steps = calls.flatMap(({ step }) => (step === undefined ? [] : [step]))
+    let packed: Buffer
     try {
-      const command = `${steps.length ? behind : together}Buffer`
-      const packed = (await commands[command]!(sent)) as Buffer
-      const [done, answers] = unpack(packed) as [unknown[], [number, unknown?][]]
-      for (const [index, step] of steps.entries()) ahead?.answer(step, done[index])
-      for (const [index, { resolve, reject }] of calls.entries()) {
-        const [well, answer = null] = answers[index]!
-        if (well === 1) resolve(asAnswered(answer))
-        else reject(new Error(String(answer)))
-      }
+      packed = await send(calls, steps)
     } catch (error) {
       for (const { args, step, resolve, reject } of calls) {
         if (steps.length === 0) reject(error)
         else mended(step, error).then(() => alone(args).then(resolve, reject), reject)
       }
+      return
+    }
+    const [done, answers] = unpack(packed) as [unknown[], [number, unknown?][]]
+    for (const [index, step] of steps.entries()) ahead?.answer(step, done[index])
+    for (const [index, { resolve, reject }] of calls.entries()) {
+      const [well, answer = null] = answers[index]!
+      if (well === 1) resolve(asAnswered(answer))
+      else reject(new Error(String(answer)))
     }
   }
 

@@ -1,7 +1,6 @@
 export * from './accounts.ts'
 export * from './campaigns/index.ts'
 export * from './environment.ts'
-export * from './gathered-scripts.ts'
 export * from './gathered-writes.ts'
 export * from './idempotency.ts'
 export * from './intake.ts'

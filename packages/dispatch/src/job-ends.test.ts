@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Worker } from 'bullmq'
+import { UnrecoverableError, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { endings } from '../../../test/endings.ts'
 import { useRedis } from '../../../test/redis.ts'
+import { startSwallowingProxy } from '../../../test/swallowing-proxy.ts'
 import { JobEnds } from './job-ends.ts'
 import { addToLane, createLane, type Lane, type LaneJob } from './lanes.ts'
 import { Ledger, type MessageId, parseMessageId, type Settled, type Settlement } from './ledger/index.ts'
@@ -29,7 +30,8 @@ beforeEach(async () => {
   byItself = 0
 })
 afterEach(async () => {
-  await worker?.close()
+  laneRedis.disconnect()
+  await worker?.close(true)
   worker = undefined
   redis.disconnect()
   laneRedis.disconnect()
@@ -151,3 +153,32 @@ test('a job whose message Redis does not let settle waits for it', async () => {
   await expect.poll(() => lane.getCompletedCount()).toBe(1)
   expect(failed).toEqual([])
 })
+
+test('what does not wait for a settlement ends beside what does', async () => {
+  const [id] = await accept(3)
+  const { answers, failed } = await work((job) => {
+    if (job === `${id!.text}-0`) return redis.config('SET', 'maxmemory', '1')
+    throw new UnrecoverableError('of no use')
+  })
+  await expect.poll(() => lane.getFailedCount()).toBe(2)
+  await expect.poll(() => byItself).toBe(1)
+  expect(failed).toEqual(['of no use', 'of no use'])
+  await redis.config('SET', 'maxmemory', '0')
+  expect(await answers[0]).toEqual({ settled: true, state: 'submitted' })
+})
+
+test('a message is settled also when the connection that ends jobs carries nothing any more', async () => {
+  const proxy = await startSwallowingProxy(url, onEnd)
+  laneRedis.disconnect()
+  laneRedis = new Redis(proxy.url, { maxRetriesPerRequest: null })
+  await lane.close()
+  lane = createLane(account, ledger, laneRedis)
+  const [id] = await accept(1)
+  const { answers } = await work(() => proxy.swallow(':marker'))
+  await expect.poll(() => answers.length).toBe(1)
+  const silentSince = performance.now()
+  expect(await answers[0]).toEqual({ settled: true, state: 'submitted' })
+  expect(performance.now() - silentSince).toBeLessThan(8_000)
+  expect(byItself).toBe(1)
+  expect((await ledger.read(id!))?.state).toBe('submitted')
+}, 30_000)
