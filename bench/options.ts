@@ -23,10 +23,11 @@ interface Amount {
 
 /** Whole numbers. */
 const AMOUNTS = {
-  pairs: { otherwise: 5, quick: 3, least: 1, does: 'rounds of each side in dispatch and accept' },
+  // Even: which side goes first changes from pair to pair, and makes a difference.
+  pairs: { otherwise: 8, quick: 4, least: 1, does: 'rounds of each side in dispatch and accept' },
   messages: { otherwise: 6_000, quick: 3_000, least: 2, does: 'dispatched in a round' },
   seconds: { otherwise: 4, quick: 2, least: 1, does: 'of accepting in a round' },
-  'warm-up': { otherwise: 50, quick: 50, least: 0, does: 'percent of a round, before the first' },
+  'warm-up': { otherwise: 100, quick: 50, least: 0, does: 'percent of a round, before the first' },
   rows: {
     otherwise: 1_000_000,
     quick: 100_000,
