@@ -16,8 +16,11 @@ interface Settling {
   resolve: (settled: Settled) => void
 }
 
-/** A connection of lanes that carries nothing any more must not keep what was sent from being written down. */
-const PATIENCE_MS = 5_000
+/**
+ * A connection of lanes that carries nothing any more must not keep what was sent from being written down. Shorter than
+ * what a claim outlasts its attempt by: nobody may have given it up meanwhile.
+ */
+const PATIENCE_MS = 1_000
 
 export class JobEnds {
   readonly #ledger: Ledger
@@ -48,7 +51,7 @@ export class JobEnds {
 
   /**
    * Settles a message together with the end of its job, which has to be ended in this turn of the event loop.
-   * @param apart settles it where that does not happen, cannot be or takes longer than five seconds. What Redis refuses
+   * @param apart settles it where that does not happen, cannot be or takes longer than a second. What Redis refuses
    * to settle together it is asked for by itself, and the job ends after it.
    * @returns as {@link Ledger.settle}
    */
