@@ -1,5 +1,8 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { parseAccounts } from './accounts.ts'
+import { loadAccounts, parseAccounts } from './accounts.ts'
 import { ConfigurationError } from './environment.ts'
 
 const kaleyra = {
@@ -142,3 +145,27 @@ test.each([
 ])('%s is this machine, so http will do', (baseUrl) =>
   expect(parse({ ...kaleyra, baseUrl })[0]?.baseUrl).toBe(baseUrl),
 )
+
+test.each([
+  ['a comma is missing', '{\n  "accounts": [\n    { "id": "a" "apiKey": "very-secret" }\n  ]\n}', 3, 17],
+  ['a word stands without quotes', '{\n  "apiKey": very-secret\n}', 2, 13],
+  ['a comma is too much', '{ "accounts": [{ "apiKey": "very-secret" },] }', 1, 44],
+  ['it ends too early', '{ "accounts": [\n{ "apiKey": "very-secret"', 2, 26],
+  ['it is empty', '', 1, 1],
+])('a file is refused with the place where it stops being JSON: %s', async (_what, text, line, column) => {
+  const directory = await mkdtemp(join(tmpdir(), 'wa-dispatch-'))
+  const file = join(directory, 'accounts.json')
+  await writeFile(file, text)
+  const told = (() => {
+    try {
+      loadAccounts(file, env)
+    } catch (error) {
+      return (error as ConfigurationError).faults
+    }
+  })()
+  await rm(directory, { recursive: true })
+  expect(told).toHaveLength(1)
+  expect(told![0]).toMatch(/accounts\.json: is not valid JSON: [A-Z][a-z ]+ at line/)
+  expect(told![0]).toContain(`at line ${line}, column ${column}`)
+  expect(told![0]).not.toContain('secret')
+})

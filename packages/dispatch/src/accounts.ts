@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { type Provider, providers } from '@wa-dispatch/providers'
+import { type ParseError, parse, printParseErrorCode } from 'jsonc-parser'
 import { z } from 'zod'
 import { ConfigurationError, faultsOf } from './environment.ts'
 
@@ -118,10 +119,20 @@ export function loadAccounts(file: string, env: NodeJS.ProcessEnv): Account[] {
   try {
     json = JSON.parse(text)
   } catch {
-    // The parser's own message quotes the text, and the text may hold a secret.
-    throw new ConfigurationError([`${file}: is not valid JSON`])
+    throw new ConfigurationError([`${file}: is not valid JSON${syntaxFault(text)}`])
   }
   return parseAccounts(json, env, file)
+}
+
+/** Where it stops being JSON. `JSON.parse` quotes the text instead, and the text may hold a secret. */
+function syntaxFault(text: string): string {
+  const faults: ParseError[] = []
+  parse(text, faults, { disallowComments: true })
+  const [first] = faults
+  if (!first) return ''
+  const lines = text.slice(0, first.offset).split('\n')
+  const what = printParseErrorCode(first.error).replace(/\B[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+  return `: ${what} at line ${lines.length}, column ${lines.at(-1)!.length + 1}`
 }
 
 /** The same for what was read already; `name` stands in front of each fault. */
