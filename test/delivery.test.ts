@@ -255,6 +255,7 @@ describe('what is over', () => {
     const left = await queue.getJobCountByTypes('completed')
     expect(left).toBeGreaterThan(0)
     expect(left).toBeLessThan(200)
+    expect(await connection.exists(queue.toKey('events'))).toBe(0)
     await queue.close()
     connection.disconnect()
   })

@@ -136,7 +136,7 @@ const lanes = accounts.map((account) => {
     account,
     provider: providers[account.provider as keyof typeof providers] as Provider,
     ledger,
-    claims: new Quickest(),
+    claimTimes: new Quickest(),
     jobEnds,
     limiter,
     slots,

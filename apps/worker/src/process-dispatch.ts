@@ -51,7 +51,7 @@ export interface DispatchDependencies {
   provider: Provider
   ledger: Ledger
   /** How long claims take. */
-  claims: Quickest
+  claimTimes: Quickest
   jobEnds: JobEnds
   limiter: Limiter
   slots: Slots
@@ -206,19 +206,19 @@ async function probe(job: DispatchJob, dependencies: DispatchDependencies): Prom
 
 /** Names this process in its claims. */
 const run = randomBytes(6).toString('base64url')
-let claimsMade = 0
+let claims = 0
 
 async function attempt(
   job: DispatchJob,
   dependencies: DispatchDependencies,
   probe?: { outcome: boolean },
 ): Promise<Verdict> {
-  const { account, claims, ledger, provider, http, metrics } = dependencies
+  const { account, claimTimes, ledger, provider, http, metrics } = dependencies
   const { id, generation } = job
   const askedAt = performance.now()
-  const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claimsMade}`)
+  const claim = await ledger.claim(id, generation, claimHoldMs(account.timeoutMs), `${run}${++claims}`)
   const claimedAt = performance.now()
-  const heldUpMs = claims.beyond(claimedAt - askedAt, claimedAt)
+  const heldUpMs = claimTimes.beyond(claimedAt - askedAt, claimedAt)
   switch (claim.kind) {
     case 'early':
       return { kind: 'later', inMs: claim.inMs, paired: true }
