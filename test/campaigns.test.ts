@@ -375,16 +375,17 @@ describe('while a campaign of 300,000 runs at 80 a second', { timeout: 120_000 }
     await calls.until(id, 'under way', ({ counts }) => (counts.submitted ?? 0) > 100)
   }, 120_000)
 
-  /** @returns for how long each of a hundred messages was on its way, in ms, in ascending order */
-  async function measure(round: number): Promise<number[]> {
+  let sent = 0
+  /** @returns for how long each of so many messages was on its way, in ms, in ascending order */
+  async function measure(count: number): Promise<number[]> {
     const accepted = new Map<string, number>()
-    for (let index = 0; index < 100; index++) {
+    for (let index = 0; index < count; index++) {
       await sleep(200 * random())
-      accepted.set(await stack.send(single(round * 100 + index)), Date.now())
+      accepted.set(await stack.send(single(sent++)), Date.now())
     }
     const arrived = async () =>
       (await arrivalsOf('large')).filter(({ reference }) => accepted.has(reference!))
-    await expect.poll(async () => (await arrived()).length).toBe(100)
+    await expect.poll(async () => (await arrived()).length).toBe(count)
     const waits = (await arrived()).map(({ reference, atMs }) =>
       Math.max(0, atMs - accepted.get(reference!)!),
     )
@@ -392,9 +393,9 @@ describe('while a campaign of 300,000 runs at 80 a second', { timeout: 120_000 }
   }
 
   test('99 of 100 transactional messages leave within 250 ms of their acceptance', async () => {
-    let waitsMs = await measure(0)
-    // Another process may have had the machine for a while.
-    if (share(waitsMs, 0.99) > 250) waitsMs = await measure(1)
+    let waitsMs = await measure(100)
+    // Another process may have had the machine for a while, and of a hundred two are enough: of more, chance decides less.
+    if (share(waitsMs, 0.99) > 250) waitsMs = await measure(300)
     expect(share(waitsMs, 0.99), waitsMs.map(Math.round).join()).toBeLessThanOrEqual(250)
     expect((await calls.read(id)).counts.queued).toBeGreaterThan(ROWS / 2)
   })
