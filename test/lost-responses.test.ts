@@ -99,7 +99,7 @@ test('a message whose answer was lost is settled by its receipts, or is uncertai
     expect(lost.length).toBeGreaterThan(10)
     // On a busy machine a claim may come too late for its instant: then nothing was written.
     for (const { attempts } of messages.filter((one) => one.account === account))
-      expect(attempts.filter(({ code }: { code?: string }) => code !== 'NOT_SENT')).toHaveLength(1)
+      expect(attempts.filter(({ code }) => code !== 'NOT_SENT')).toHaveLength(1)
     expect(await uncertain(stack, account)).toBe(0)
   }
 
